@@ -1,0 +1,99 @@
+"""On what, and with which code, something was measured."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from densewatch.runtime.cores import available_cores
+
+if TYPE_CHECKING:
+    from densewatch.runtime.engines import Engine
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+# What decides how fast a network runs; as Linux calls them on x86 and on ARM.
+_TELLING_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimddp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A computer, as far as it bears on a measurement.
+
+    Attributes:
+        cpu: model name.
+        instruction_sets: those that matter for networks.
+        cores: physical ones that this process may use.
+        system: operating system and Python.
+    """
+
+    cpu: str
+    instruction_sets: tuple[str, ...]
+    cores: int
+    system: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return asdict(self)
+
+
+def describe_machine() -> Machine:
+    """Describe the computer that this runs on."""
+    cpuinfo = _CPUINFO.read_text() if _CPUINFO.exists() else ""
+    flags = set(_cpuinfo_value(cpuinfo, "flags", "Features").split())
+    return Machine(
+        cpu=_cpuinfo_value(cpuinfo, "model name") or platform.processor() or platform.machine(),
+        instruction_sets=tuple(flag for flag in _TELLING_FLAGS if flag in flags),
+        cores=available_cores(),
+        system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+    )
+
+
+def _cpuinfo_value(cpuinfo: str, *keys: str) -> str:
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in keys:
+            return value.strip()
+    return ""
+
+
+def describe_engine(engine: Engine) -> str:
+    """Return what runs a network, as `openvino 2026.4.1, bfloat16, 2 threads`."""
+    return f"{engine.name} {engine.version}, {engine.numeric_type}, {engine.threads} threads"
+
+
+def code_commit() -> str | None:
+    """Return the git commit that this package's code belongs to, with `+` where files differ from it.
+
+    None where the package was installed as a copy: a repository that merely lies around it is not its own.
+    """
+    here = Path(__file__)
+    try:
+        _git(here.parent, "ls-files", "--error-unmatch", here.name)
+        commit = _git(here.parent, "rev-parse", "--short=12", "HEAD")
+        changed = _git(here.parent.parent, "status", "--porcelain", "--untracked-files=no", ".")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    finished = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+    )
+    return finished.stdout.strip()

@@ -1,0 +1,140 @@
+"""`densewatch bench`: how long a picture takes, and how long it takes others."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop
+from densewatch.cli.options import EngineOption, ModelOption, PrecisionOption, ThreadsOption, load_detector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from densewatch.benchmarking.report import BenchmarkReport
+    from densewatch.benchmarking.torchvision_peer import TorchvisionPeer
+    from densewatch.runtime.detector import Detector
+
+PeerName = Literal["torchvision", "torchvision-v1", "torchvision-v2"]
+
+
+def bench(
+    pictures: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PICTURE",
+            help="Photos, folders, globs or URLs.",
+            show_default="a drawn picture of 640×480 px",
+        ),
+    ] = None,
+    runs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How often each picture is done and counted.")
+    ] = 20,
+    peer: Annotated[
+        PeerName | None,
+        typer.Option(
+            help="Let torchvision's own RetinaNet (eager PyTorch, random weights) take turns with ours; "
+            "torchvision is the version that the model comes nearest to.",
+            show_default=False,
+        ),
+    ] = None,
+    output_format: Annotated[
+        Literal["table", "json"], typer.Option("--format", "-f", help="How the figures are written.")
+    ] = "table",
+    model: ModelOption = None,
+    engine: EngineOption = "auto",
+    threads: ThreadsOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Time the whole way from JPEG bytes to boxes, stage by stage.
+
+    With --peer, both do each picture one right after the other, in one process, on the same number of
+    threads, so that whatever else the machine does falls on both.
+
+    \b
+    Examples:
+      densewatch bench
+      densewatch bench photos/ --runs 50 --threads 2 --format json
+      densewatch bench street.jpg --model retinanet-r50-v2 --peer torchvision
+    """
+    from densewatch.benchmarking.clock import WARM_UP
+    from densewatch.benchmarking.report import run_benchmark
+
+    encoded = _encoded(pictures)
+    detector = load_detector(model, engine, threads, precision)
+    opponent = None if peer is None else _peer(peer, detector)
+    with progress_bar("measuring", (WARM_UP + runs) * len(encoded)) as bar:
+        report = run_benchmark(detector, encoded, runs=runs, peer=opponent, on_turn=bar.advance)
+    if output_format == "json":
+        sys.stdout.write(json.dumps(report.to_dict(), indent=2) + "\n")
+    else:
+        _print_table(report)
+
+
+def _encoded(pictures: Sequence[str] | None) -> list[bytes]:
+    """Return the pictures as they lie on disk; a benchmark with some of them missing would mislead."""
+    from densewatch.benchmarking.pictures import drawn_picture
+    from densewatch.imaging.read import ImageError
+    from densewatch.imaging.sources import SourceError, expand_sources
+
+    if not pictures:
+        say("no picture was named: timing a drawn one of 640×480 px")
+        return [drawn_picture()]
+    encoded = []
+    for item in expand_sources(pictures):
+        try:
+            if isinstance(item, SourceError):
+                raise item
+            encoded.append(item.read_bytes())
+        except (ImageError, OSError) as error:
+            stop(error, SOME_FAILED)
+    return encoded
+
+
+def _peer(name: PeerName, detector: Detector) -> TorchvisionPeer:
+    from densewatch.benchmarking.torchvision_peer import TorchvisionPeer, architecture_like
+
+    architectures = {
+        "torchvision": architecture_like(detector.info),
+        "torchvision-v1": "retinanet_resnet50_fpn",
+        "torchvision-v2": "retinanet_resnet50_fpn_v2",
+    }
+    try:
+        return TorchvisionPeer(architectures[name], detector.engine.threads)
+    except ImportError as error:
+        stop(f"--peer {name} needs torchvision ({error}): pip install 'densewatch[train]'")
+
+
+def _print_table(report: BenchmarkReport) -> None:
+    from densewatch.cli.writers import results_console, results_table
+
+    console = results_console(sys.stdout)
+    sets = ", ".join(report.machine.instruction_sets) or "no special instructions"
+    lines = {
+        "machine": f"{report.machine.cpu} ({sets}), {report.machine.cores} cores",
+        "system": report.machine.system,
+        "code": report.code,
+        "ours": report.model,
+        "peer": report.peer,
+        "pictures": f"{report.pictures}, each {report.runs} times",
+    }
+    for key, text in lines.items():
+        if text is not None:
+            console.print(f"{key:<9} {text}", soft_wrap=True)
+    ours, peers = report.ours.summary(), report.peers.summary() if report.peers is not None else None
+    headings = ["ms", "ours p50", "ours p95", *(["peer p50", "peer p95"] if peers is not None else [])]
+    table = results_table(console, headings, text=["ms"])
+    for stage, figures in ours.items():
+        row = [*figures.values(), *(peers[stage].values() if peers is not None else [])]
+        table.add_row(stage, *(f"{value:.1f}" for value in row))
+    console.print(table)
+    if report.comparison is not None:
+        console.print(
+            f"the peer takes {report.comparison.ratio_of_medians:.2f} times as long (ratio of medians; "
+            f"median of the turns' ratios {report.comparison.median_of_ratios:.2f})",
+            style="bold",
+            soft_wrap=True,
+        )

@@ -1,0 +1,64 @@
+"""The command `densewatch`: one file a verb, and this one, which gathers them.
+
+Verbs import what is heavy inside their functions, so that `densewatch --help` and wrong usage answer at once.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from densewatch import __version__
+from densewatch.cli import models
+from densewatch.cli.bench import bench
+from densewatch.cli.detect import detect
+from densewatch.cli.evaluate import evaluate
+
+app = typer.Typer(
+    name="densewatch",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: half the length, and greppable
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("detect")(detect)
+app.command("evaluate")(evaluate)
+app.command("bench")(bench)
+app.add_typer(models.app, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"densewatch {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def densewatch(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """See, count and follow every object in dense scenes.
+
+    \b
+    Examples:
+      densewatch detect photo.jpg
+      densewatch detect hall/ --only person,chair --save annotated/
+      densewatch COMMAND --help
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    # A file name may hold bytes that the terminal's encoding has no character for; printing must not fail.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app()

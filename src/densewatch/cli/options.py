@@ -1,0 +1,71 @@
+"""Options that several verbs share, so that they read and mean the same everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from densewatch.cli.console import stop
+
+if TYPE_CHECKING:
+    from densewatch.runtime.detector import Detector
+
+EngineName = Literal["auto", "openvino", "onnxruntime"]
+PrecisionName = Literal["auto", "float32", "bfloat16"]
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="FILE|NAME",
+        help="A model file, or the name of a pulled model.",
+        show_default="the embedded model",
+    ),
+]
+EngineOption = Annotated[
+    EngineName,
+    typer.Option("--engine", help="What runs the network; auto is OpenVINO."),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        metavar="N",
+        help="CPU threads.",
+        show_default="the cores this process may use",
+    ),
+]
+PrecisionOption = Annotated[
+    PrecisionName,
+    typer.Option(
+        "--precision",
+        help="Numeric type of the arithmetic; auto is bfloat16 where the CPU is fast with it, else float32.",
+    ),
+]
+IouOption = Annotated[
+    float | None,
+    typer.Option(
+        "--iou",
+        min=0.0,
+        max=1.0,
+        metavar="0..1",
+        help="Two boxes of one class that overlap by more than this are one object.",
+        show_default="the model's own, usually 0.5",
+    ),
+]
+
+
+def load_detector(
+    model: str | None, engine: EngineName, threads: int | None, precision: PrecisionName
+) -> Detector:
+    """Load a model, or end the program with the sentence that says why that cannot be."""
+    from densewatch.runtime.detector import load
+    from densewatch.runtime.engines import EngineError
+
+    try:
+        return load(model, engine=engine, threads=threads, precision=precision)
+    except (ValueError, OSError, EngineError) as error:
+        stop(error)

@@ -1,0 +1,1 @@
+"""Labelled data sets: read, checked, and turned into typed samples."""

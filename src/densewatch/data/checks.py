@@ -1,0 +1,164 @@
+"""What every reader checks: that pictures are there and as large as recorded, and that boxes are boxes."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image
+
+from densewatch.data.dataset import DataError, Sample
+
+_log = logging.getLogger(__name__)
+
+CLIP_TOLERANCE_PX = 1.0
+"""A box may reach this far out of its picture through rounding alone."""
+
+_SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
+
+
+def check_pictures(samples: Iterable[Sample], file: Path) -> None:
+    """Look at the header of every picture; none is decoded, so one that is cut short passes.
+
+    Args:
+        samples: whose pictures to look at.
+        file: where the samples come from, for the message.
+
+    Raises:
+        DataError: pictures are missing, cannot be opened, or are not as large as recorded when upright. It
+            counts them, and names the first three of each kind.
+    """
+    complaints: dict[str, list[str]] = {}
+    for sample in samples:
+        complaint = _picture_complaint(sample)
+        if complaint is not None:
+            kind, details = complaint
+            complaints.setdefault(kind, []).append(details)
+    if complaints:
+        sentences = (
+            f"{len(items)} {kind}: {'; '.join(items[:3])}{'; …' if len(items) > 3 else ''}"
+            for kind, items in complaints.items()
+        )
+        raise DataError(f"{file}: {'. '.join(sentences)}")
+
+
+def _picture_complaint(sample: Sample) -> tuple[str, str] | None:
+    """Return kind and details of what is wrong with a sample's picture, or None."""
+    try:
+        with Image.open(sample.path) as image:
+            width, height = image.size
+            # `getexif` on a PNG without EXIF would decode the whole picture.
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
+    except FileNotFoundError:
+        return "missing picture(s) (is the folder of the pictures right?)", str(sample.path)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return "broken picture(s)", f"{sample.path} ({error})"
+    upright = (width, height) if orientation in _SIDEWAYS else (height, width)
+    if upright == sample.size:
+        return None
+    note = f", EXIF orientation {orientation}" if orientation != 1 else ""
+    return "picture(s) of another size than recorded", (
+        f"image {sample.image_id!r} is recorded as {sample.size[1]}x{sample.size[0]}, "
+        f"but {sample.path} is {upright[1]}x{upright[0]} when upright{note}"
+    )
+
+
+@dataclass
+class Findings:
+    """What was wrong with the records of a file and could be mended: counted, or raised at once.
+
+    Attributes:
+        file: the file that is read.
+        strict: raise at the first finding.
+        counts: kind of finding → how often.
+        examples: kind of finding → the first record.
+        harmless: kinds that nobody needs to act on.
+    """
+
+    file: Path
+    strict: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    harmless: set[str] = field(default_factory=set)
+
+    def add(
+        self,
+        kind: str,
+        rows: npt.NDArray[np.bool_],
+        describe: Callable[[int], str],
+        *,
+        harmless: bool = False,
+    ) -> None:
+        """Count the True rows.
+
+        Args:
+            kind: what was found, and what was done about it.
+            rows: bool [N].
+            describe: row → the record in words.
+            harmless: never raise, and log as information only.
+
+        Raises:
+            DataError: there is such a row, `strict` is on, and it is not harmless.
+        """
+        if not rows.any():
+            return
+        example = describe(int(np.flatnonzero(rows)[0]))
+        if self.strict and not harmless:
+            raise DataError(f"{self.file}: {example}: {kind}")
+        self.counts[kind] += int(rows.sum())
+        self.examples.setdefault(kind, example)
+        if harmless:
+            self.harmless.add(kind)
+
+    def report(self) -> dict[str, int]:
+        """Log each kind once, with its count and first record, and return kind → count."""
+        for kind, count in self.counts.items():
+            level = logging.INFO if kind in self.harmless else logging.WARNING
+            _log.log(level, "%s: %s: %d, the first is %s", self.file, kind, count, self.examples[kind])
+        return dict(self.counts)
+
+
+def clip_boxes(
+    xywh: npt.NDArray[np.float64],
+    sizes: npt.NDArray[np.float64],
+    findings: Findings,
+    describe: Callable[[int], str],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Clip boxes to their pictures, and tell which of them are boxes at all.
+
+    A box that is not finite, has no area, or lies outside its picture is a finding; so is one that reaches
+    out of its picture. By at most 1 px that is rounding, and harmless.
+
+    Args:
+        xywh: [N, 4], pixels.
+        sizes: [N, 2], (height, width) of each box's picture.
+        findings: takes what is found.
+        describe: row → the record in words.
+
+    Returns:
+        Clipped boxes [N, 4] xyxy, and bool [N], False where a row is no box.
+
+    Raises:
+        DataError: something was found, and `findings.strict` is on.
+    """
+    finite: npt.NDArray[np.bool_] = np.isfinite(xywh).min(axis=1)
+    has_area = finite & (xywh[:, 2:].min(axis=1) > 0)
+    raw = np.where(has_area[:, None], np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1), 0)
+    limits = sizes[:, [1, 0, 1, 0]]
+    boxes = np.clip(raw, 0, limits).astype(np.float32)
+    kept = has_area & ((boxes[:, 2:] - boxes[:, :2]).min(axis=1) > 0)
+    overhang_px = np.maximum(-raw, raw - limits).max(axis=1)
+    findings.add("box left out, because it is not finite", ~finite, describe)
+    findings.add("box left out, because its width or height is not positive", finite & ~has_area, describe)
+    findings.add("box left out, because no part of it is inside the picture", has_area & ~kept, describe)
+    rounded = overhang_px <= CLIP_TOLERANCE_PX
+    findings.add("box clipped to the picture", kept & ~rounded, describe)
+    small_clip = f"box clipped by at most {CLIP_TOLERANCE_PX:g} px"
+    findings.add(small_clip, kept & rounded & (overhang_px > 0), describe, harmless=True)
+    return boxes, kept

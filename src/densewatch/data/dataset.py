@@ -1,0 +1,164 @@
+"""Labelled pictures in memory: `Sample` is one picture with its labels, `Dataset` is many of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from densewatch.metadata import ClassInfo
+
+
+class DataError(ValueError):
+    """A data set that cannot be used as it is; the message names file, record and value."""
+
+
+def _no_boxes() -> npt.NDArray[np.float32]:
+    return np.zeros((0, 4), np.float32)
+
+
+def _no_labels() -> npt.NDArray[np.int64]:
+    return np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture and what is known of it.
+
+    Three kinds of knowledge are kept apart. `boxes` are objects. In `ignore_boxes` there may be objects of
+    that label, so neither an object nor background is learned there: crowds, a teacher's doubtful boxes. A
+    class of `unlabelled_classes` was not labelled exhaustively, so where it has no box, nothing is known.
+
+    Attributes:
+        image_id: the picture's id in its data set.
+        path: the picture file.
+        size: (height, width) of the upright picture in pixels.
+        boxes: float32 [N, 4], xyxy, pixels of the upright picture.
+        labels: int64 [N], index into `Dataset.classes`.
+        ignore_boxes: float32 [M, 4], like `boxes`.
+        ignore_labels: int64 [M], the class that gets no loss in each ignored region.
+        unlabelled_classes: int64 [U], rising; labels that were not labelled exhaustively in this picture.
+        attributes: what else the data set says of the picture, such as `source`.
+    """
+
+    image_id: int | str
+    path: Path
+    size: tuple[int, int]
+    boxes: npt.NDArray[np.float32] = field(default_factory=_no_boxes)
+    labels: npt.NDArray[np.int64] = field(default_factory=_no_labels)
+    ignore_boxes: npt.NDArray[np.float32] = field(default_factory=_no_boxes)
+    ignore_labels: npt.NDArray[np.int64] = field(default_factory=_no_labels)
+    unlabelled_classes: npt.NDArray[np.int64] = field(default_factory=_no_labels)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("boxes", "ignore_boxes"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float32).reshape(-1, 4))
+        for name in ("labels", "ignore_labels", "unlabelled_classes"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.int64).reshape(-1))
+        for boxes, labels in (("boxes", "labels"), ("ignore_boxes", "ignore_labels")):
+            if len(getattr(self, boxes)) != len(getattr(self, labels)):
+                raise DataError(
+                    f"image {self.image_id!r}: {len(getattr(self, boxes))} {boxes}, "
+                    f"but {len(getattr(self, labels))} {labels}"
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples that share one list of classes.
+
+    Attributes:
+        samples: in the order of the data set; pictures without objects are among them.
+        classes: name and original category id of each label, in label order.
+        warnings: what was mended or left out while reading, as text → count.
+    """
+
+    samples: tuple[Sample, ...]
+    classes: tuple[ClassInfo, ...]
+    warnings: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", tuple(self.samples))
+        object.__setattr__(self, "classes", tuple(self.classes))
+        for sample in self.samples:
+            for labels in (sample.labels, sample.ignore_labels, sample.unlabelled_classes):
+                if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
+                    raise DataError(
+                        f"image {sample.image_id!r}: labels run from {labels.min()} to {labels.max()}, "
+                        f"but there are {len(self.classes)} classes"
+                    )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return tuple(item.name for item in self.classes)
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Original category ids in label order."""
+        return tuple(item.id for item in self.classes)
+
+    def class_counts(self) -> dict[str, int]:
+        """Count boxes by class name, in label order; ignored regions are not counted."""
+        counts = np.zeros(len(self.classes), np.int64)
+        for sample in self.samples:
+            counts += np.bincount(sample.labels, minlength=len(self.classes))
+        return {name: int(count) for name, count in zip(self.names, counts, strict=True)}
+
+    def summary(self) -> str:
+        """Return a few lines for people: pictures, boxes, classes, and every warning with its count."""
+        counts = self.class_counts()
+        empty = sum(len(sample.boxes) == 0 for sample in self.samples)
+        ignored = sum(len(sample.ignore_boxes) for sample in self.samples)
+        partly = sum(len(sample.unlabelled_classes) > 0 for sample in self.samples)
+        lines = [
+            f"{len(self)} pictures, {empty} of them without objects, {partly} with unlabelled classes",
+            f"{sum(counts.values())} boxes of {len(self.classes)} classes, {ignored} ignored regions",
+        ]
+        absent = [name for name, count in counts.items() if count == 0]
+        if absent:
+            lines.append(f"{len(absent)} classes without a box: {', '.join(absent)}")
+        lines += [f"warning: {text}: {count}" for text, count in self.warnings.items()]
+        return "\n".join(lines)
+
+
+def merge(datasets: Sequence[Dataset]) -> Dataset:
+    """Join data sets that have the same classes; samples keep their order and their ids.
+
+    Image ids stay as they were, so they need not be unique afterwards.
+
+    Raises:
+        DataError: there is nothing to join, or the classes differ.
+    """
+    if not datasets:
+        raise DataError("there is no data set to merge")
+    first = datasets[0]
+    for position, other in enumerate(datasets[1:], start=2):
+        if other.classes != first.classes:
+            odd = sorted({(c.id, c.name) for c in first.classes} ^ {(c.id, c.name) for c in other.classes})
+            shown = f"they disagree on {odd[:3]}" if odd else "their order differs"
+            raise DataError(
+                f"data sets 1 and {position} have different classes: {shown}; "
+                "read both with the same `classes`"
+            )
+    warnings: Counter[str] = Counter()
+    for dataset in datasets:
+        warnings.update(dataset.warnings)
+    return Dataset(
+        tuple(sample for dataset in datasets for sample in dataset.samples), first.classes, warnings
+    )

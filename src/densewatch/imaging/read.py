@@ -1,0 +1,218 @@
+"""Pictures as arrays: upright, whole, 8-bit RGB, or a sentence that says why not.
+
+Pillow looks at every header, since it knows size, mode and EXIF before a pixel is decoded, and decodes what
+is rare. JPEG, the common case, is decoded by OpenCV, which gives the same pixels in half the time for a large
+photo, but fills what a truncated file lacks with grey and says nothing: it is given whole files only.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL import Image as PillowImage
+
+DEFAULT_MAX_PIXELS = 200_000_000
+"""Largest picture that is decoded: the largest sensor in phones has 200 Mpx, which are 600 MB as RGB."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_KNOWN = "JPEG, PNG, WebP, BMP, GIF, TIFF or PPM"
+_UNSUPPORTED_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF"}
+_ORIENTATION_TAG = 0x0112
+_PILLOW_LIMIT = threading.Lock()
+
+
+class ImageError(ValueError):
+    """A picture that cannot be read; the message is a sentence that names it and the reason.
+
+    Attributes:
+        name: what the user knows the picture by: a path, a URL, "standard input".
+        reason: why it cannot be read, as the rest of a sentence.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)  # both, so that the error survives pickling between processes
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot read {self.name}: {self.reason}"
+
+
+def read_image(
+    source: str | Path | bytes, *, name: str | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> npt.NDArray[np.uint8]:
+    """Read a picture as a person would see it.
+
+    EXIF orientation is applied, once. 16-bit values are scaled to 8 bits, CMYK is converted, palettes are
+    looked up, and what is transparent shows white, as on paper, rather than whatever colour the file hides
+    there. Of an animation or a multi-page file it is the first picture.
+
+    A JPEG that is whole but has wrong bits inside is decoded as far as it goes: no decoder can tell them all.
+
+    Args:
+        source: path of a file, or its content.
+        name: what errors call the picture; the path where none is given.
+        max_pixels: refuse larger pictures by their header, before memory is taken for them.
+
+    Returns:
+        uint8 [H, W, 3] RGB, writable.
+
+    Raises:
+        ImageError: the file is absent, empty, no picture, truncated, damaged, too large, or of a kind that
+            has no defined white (32-bit integers and floats).
+    """
+    if isinstance(source, bytes):
+        return _read(io.BytesIO(source), name or "the given bytes", max_pixels)
+    name = name or str(source)
+    try:
+        with Path(source).open("rb") as stream:
+            return _read(stream, name, max_pixels)
+    except FileNotFoundError as error:
+        raise ImageError(name, "there is no such file") from error
+    except IsADirectoryError as error:
+        raise ImageError(name, "it is a folder, not a picture") from error
+    except OSError as error:
+        raise ImageError(name, error.strerror or str(error)) from error
+
+
+def _read(stream: BinaryIO, name: str, max_pixels: int) -> npt.NDArray[np.uint8]:
+    start = stream.read(12)
+    if not start:
+        raise ImageError(name, "the file is empty (0 bytes)")
+    brand = _UNSUPPORTED_BRANDS.get(start[8:12]) if start[4:8] == b"ftyp" else None
+    if brand:
+        raise ImageError(name, f"{brand} pictures are not supported; save it as JPEG or PNG")
+    stream.seek(0)
+    image = _open(stream, name)
+    _check_header(image, name, max_pixels)
+    try:
+        return _decode(image, stream)
+    except Exception as error:
+        # Decoders meet damaged data with whatever error comes first: OSError, SyntaxError, struct.error, ...
+        raise ImageError(name, f"the {image.format} picture is truncated or damaged ({error})") from error
+
+
+def _open(stream: BinaryIO, name: str) -> PillowImage.Image:
+    """Parse the header; no pixel is decoded yet."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with _without_pillow_limit():
+            return Image.open(stream, formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageError(name, f"it is no picture of a known kind: {_KNOWN}") from error
+    except Exception as error:
+        raise ImageError(name, f"its header is damaged ({error})") from error
+
+
+@contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Let `max_pixels` decide: Pillow's own limit is one number for the whole process."""
+    from PIL import Image
+
+    with _PILLOW_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_header(image: PillowImage.Image, name: str, max_pixels: int) -> None:
+    """Raise `ImageError` for a picture that is too large, or whose values have no defined white."""
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        raise ImageError(
+            name,
+            f"its {image.width}x{image.height} pixels are {pixels / 1e6:.0f} Mpx, above the limit of "
+            f"{max_pixels / 1e6:.0f} Mpx that guards against picture bombs; "
+            f"if you trust it, raise the limit with max_pixels={pixels}",
+        )
+    if image.mode in ("I", "F") and not _holds_16_bits(image):
+        raise ImageError(name, "its 32-bit values have no defined white; save it with 8 or 16 bits")
+
+
+def _holds_16_bits(image: PillowImage.Image) -> bool:
+    """Tell a single channel of 16 bits, which older Pillow calls "I" in formats that have no more bits."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+
+
+def _decode(image: PillowImage.Image, stream: BinaryIO) -> npt.NDArray[np.uint8]:
+    if image.format in ("JPEG", "MPO"):
+        position = stream.tell()
+        stream.seek(0)
+        data = stream.read()
+        stream.seek(position)
+        if not _is_whole_jpeg(data):
+            raise OSError("the end marker is missing")
+        pixels = _decode_jpeg(data, image)
+        if pixels is not None:
+            return _upright(pixels, _orientation(image))
+    image.load()
+    # Only now: PNG may keep EXIF behind the pixels, and Pillow turns TIFF upright while loading.
+    return _upright(_to_rgb(image), _orientation(image))
+
+
+def _is_whole_jpeg(data: bytes) -> bool:
+    """Tell whether an end marker follows the start of the first scan.
+
+    Within a scan, FF D9 is nothing but the end. Before it, a thumbnail in EXIF has an end marker of its own,
+    so the segments of the header are stepped over.
+    """
+    position = 2
+    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
+        is_fill = data[position + 1 : position + 2] == b"\xff"
+        position += 1 if is_fill else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return data.find(b"\xff\xd9", position) != -1
+
+
+def _decode_jpeg(data: bytes, image: PillowImage.Image) -> npt.NDArray[np.uint8] | None:
+    """Decode a whole JPEG by OpenCV, not turned upright; None leaves other kinds, such as CMYK, to Pillow."""
+    import cv2
+
+    if image.mode not in ("RGB", "L"):
+        return None
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if pixels is None or pixels.shape[:2] != (image.height, image.width):
+        return None
+    return np.asarray(pixels, np.uint8)
+
+
+def _to_rgb(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
+    """Return a decoded picture of any mode as uint8 [H, W, 3] RGB."""
+    from PIL import Image
+
+    if _holds_16_bits(image):  # Pillow's own conversion clips them at 255
+        grey = ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
+
+
+def _orientation(image: PillowImage.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1, upright, where there is none or nonsense."""
+    value = image.getexif().get(_ORIENTATION_TAG)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+    """Undo an EXIF orientation, 1 to 8."""
+    import cv2
+
+    if orientation >= 5:
+        pixels = np.asarray(cv2.transpose(pixels), np.uint8)
+    # What is left, once 5 to 8 are transposed, is mirrored: left to right (1), top to bottom (0), both (-1).
+    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    return pixels if flip is None else np.asarray(cv2.flip(pixels, flip), np.uint8)

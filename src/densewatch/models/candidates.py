@@ -1,0 +1,39 @@
+"""From a dense output to candidates: the best anchors of each level, decoded. This is what gets exported."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from densewatch.models.box_coding import decode_boxes
+from densewatch.models.retinanet import RetinaNet
+
+
+class CandidateNet(nn.Module):
+    """A detector as model files carry it: uint8 pictures in, candidates out, NMS left to the runtime.
+
+    Attributes:
+        topk: how many anchors each level passes on; ranked by their best class, so the best `topk` (anchor, class)
+            pairs are always among them.
+    """
+
+    def __init__(self, network: RetinaNet, topk: int = 1000) -> None:
+        super().__init__()
+        self.network = network
+        self.topk = topk
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return boxes `[N, K, 4]` xyxy in input pixels and scores `[N, K, C]` of `image` uint8 `[N, H, W, 3]`."""
+        output = self.network(image.permute(0, 3, 1, 2).float() / 255)
+        boxes, scores = [], []
+        for logits, deltas, anchors in zip(*output, strict=True):
+            count = torch.sym_min(self.topk, anchors.shape[0])
+            best = logits.amax(dim=2).topk(count, dim=1).indices
+            boxes.append(decode_boxes(_pick(deltas, best), anchors[best]))
+            scores.append(_pick(logits, best).sigmoid())
+        return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
+
+
+def _pick(values: Tensor, index: Tensor) -> Tensor:
+    """Return `[N, K, D]`: the rows `index` `[N, K]` of `values` `[N, A, D]`, picture by picture."""
+    return values.gather(1, index[:, :, None].expand(-1, -1, values.shape[2]))

@@ -1,0 +1,184 @@
+"""The settings of a RetinaNet: every point in which RetinaNets differ is a named option here."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Preset = Literal["paper", "torchvision-v1", "torchvision-v2", "light"]
+PRESETS: tuple[str, ...] = get_args(Preset)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BackboneConfig(_Strict):
+    """What computes C3 to C5.
+
+    Attributes:
+        name: `resnet18` … `resnet152`, `resnext50_32x4d`, `resnext101_32x8d`, `resnext101_64x4d`, `mobilenet_v2`,
+            or `timm:NAME` for any timm model that offers `features_only`.
+        norm: `batch` trains batch norm; `frozen` keeps its statistics and weights; `folded` has none: each
+            convolution carries a bias instead.
+        norm_eps: epsilon of batch norm. torchvision overwrites it with 0 for its published V1 weights.
+        freeze_stages: how many leading stages get no gradient; 1 is the stem, 2 the stem and C2, …
+        mean: RGB, of pixel values 0 to 1, subtracted before the first convolution.
+        std: RGB, divided by.
+    """
+
+    name: str = "resnet50"
+    norm: Literal["batch", "frozen", "folded"] = "frozen"
+    norm_eps: float = Field(1e-5, ge=0)
+    freeze_stages: int = Field(0, ge=0, le=5)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class PyramidConfig(_Strict):
+    """The feature pyramid P3 to P7.
+
+    Attributes:
+        width: channels of every level.
+        p6_from: the paper takes P6 from C5; torchvision V1 from P5.
+        depthwise: 3×3 convolutions are split into a depthwise and a pointwise one.
+    """
+
+    width: int = Field(256, ge=8)
+    p6_from: Literal["C5", "P5"] = "C5"
+    depthwise: bool = False
+
+
+class HeadConfig(_Strict):
+    """The two towers, shared by all levels: one ends in class logits, one in box deltas.
+
+    Attributes:
+        width: channels of a tower.
+        depth: 3×3 convolutions before the output.
+        norm: after each tower convolution.
+        groups: of GroupNorm.
+        depthwise: 3×3 convolutions are split into a depthwise and a pointwise one.
+        prior: probability of an object that the last bias starts from (paper, section 4.1).
+    """
+
+    width: int = Field(256, ge=8)
+    depth: int = Field(4, ge=0)
+    norm: Literal["none", "group"] = "none"
+    groups: int = Field(32, ge=1)
+    depthwise: bool = False
+    prior: float = Field(0.01, gt=0, lt=1)
+
+
+class AnchorConfig(_Strict):
+    """Boxes that detections start from.
+
+    Attributes:
+        sizes: side of the smallest square anchor of P3 … P7, pixels.
+        scales: each size is also used times these.
+        ratios: height divided by width.
+        rounding: `integer` cuts sizes and rounds corners to whole pixels, as torchvision does.
+        center: of the anchors in a cell: its top left `corner`, or its middle (`half` a stride on).
+        stride_rule: `fixed` is 8 … 128; `grid` is input side // grid side, as torchvision has it.
+    """
+
+    sizes: tuple[float, float, float, float, float] = (32, 64, 128, 256, 512)
+    scales: tuple[float, ...] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    rounding: Literal["none", "integer"] = "none"
+    center: Literal["corner", "half"] = "corner"
+    stride_rule: Literal["fixed", "grid"] = "fixed"
+
+    @property
+    def per_cell(self) -> int:
+        """Anchors in a cell."""
+        return len(self.scales) * len(self.ratios)
+
+
+class LossConfig(_Strict):
+    """What training minimises.
+
+    Attributes:
+        foreground_iou: an anchor with at least this IoU learns the object.
+        background_iou: an anchor below learns "nothing here"; between the two it learns nothing.
+        low_quality_matches: the best anchors of every object learn it, however low their IoU.
+        alpha: weight of the foreground in the focal loss.
+        gamma: focusing exponent of the focal loss.
+        box_loss: `smooth_l1` and `l1` compare deltas, `giou` compares decoded boxes.
+        beta: where smooth L1 turns from square to line.
+        box_weight: of the box loss in the sum.
+        normaliser: what the sums are divided by: `image`: each picture's own foreground count, then the mean
+            over pictures (torchvision; sparse pictures weigh more an object); `batch`: the batch's count;
+            `ema`: the batch's count, smoothed over batches (detectron2; momentum 0.9, start 100).
+        ignore_overlap: anchors of which at least this share lies in an ignored region get no loss in its class.
+    """
+
+    foreground_iou: float = Field(0.5, gt=0, le=1)
+    background_iou: float = Field(0.4, ge=0, le=1)
+    low_quality_matches: bool = False
+    alpha: float = Field(0.25, ge=0, le=1)
+    gamma: float = Field(2.0, ge=0)
+    box_loss: Literal["smooth_l1", "l1", "giou"] = "smooth_l1"
+    beta: float = Field(0.1, gt=0)
+    box_weight: float = Field(1.0, ge=0)
+    normaliser: Literal["image", "batch", "ema"] = "image"
+    ignore_overlap: float = Field(0.5, gt=0, le=1)
+
+
+class RetinaNetConfig(_Strict):
+    """A whole RetinaNet. Every field has the paper's value by default."""
+
+    num_classes: int = Field(80, ge=1)
+    backbone: BackboneConfig = BackboneConfig()
+    pyramid: PyramidConfig = PyramidConfig()
+    head: HeadConfig = HeadConfig()
+    anchors: AnchorConfig = AnchorConfig()
+    loss: LossConfig = LossConfig()
+
+
+_TORCHVISION_ANCHORS = {"rounding": "integer", "stride_rule": "grid"}
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    # Lin et al., Focal Loss for Dense Object Detection, arXiv 1708.02002, sections 4 and 5.
+    "paper": {},
+    "torchvision-v1": {
+        "backbone": {"norm_eps": 0.0},
+        "pyramid": {"p6_from": "P5"},
+        "anchors": _TORCHVISION_ANCHORS,
+        "loss": {"low_quality_matches": True, "box_loss": "l1"},
+    },
+    "torchvision-v2": {
+        "backbone": {"norm": "batch"},
+        "head": {"norm": "group"},
+        "anchors": _TORCHVISION_ANCHORS,
+        "loss": {"low_quality_matches": True, "box_loss": "giou"},
+    },
+    # Narrow, for CPUs. Mean and deviation map pixels to -1 … 1, which the MobileNetV2 it starts from expects.
+    # Anchors begin at 24 px because its pictures are small.
+    "light": {
+        "backbone": {"name": "mobilenet_v2", "norm": "folded", "mean": (0.5,) * 3, "std": (0.5,) * 3},
+        "pyramid": {"width": 96, "p6_from": "P5", "depthwise": True},
+        "head": {"width": 96, "depth": 3, "norm": "group", "groups": 16, "depthwise": True},
+        "anchors": {"sizes": (24, 48, 96, 192, 384), "scales": (1.0, 2**0.5)},
+        "loss": {"low_quality_matches": True, "box_loss": "giou", "box_weight": 2.0, "normaliser": "batch"},
+    },
+}
+
+
+def preset(name: str, num_classes: int = 80, **sections: dict[str, Any]) -> RetinaNetConfig:
+    """Return a named configuration, with single options changed.
+
+    Args:
+        name: one of `PRESETS`.
+        num_classes: of the data.
+        sections: `backbone={"name": "resnet18"}` and the like, over the preset's own values.
+
+    Raises:
+        ValueError: the preset or an option is unknown.
+    """
+    if name not in _PRESETS:
+        raise ValueError(f"unknown preset {name!r}: known are {', '.join(PRESETS)}")
+    values: dict[str, Any] = {key: dict(section) for key, section in _PRESETS[name].items()}
+    for key, section in sections.items():
+        values[key] = {**values.get(key, {}), **section}
+    return RetinaNetConfig.model_validate({"num_classes": num_classes, **values})

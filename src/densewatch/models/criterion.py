@@ -1,0 +1,123 @@
+"""The criterion: from a dense detector's output and the labelled boxes to the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import box_iou
+
+from densewatch.models.config import LossConfig
+from densewatch.models.losses import box_loss, sigmoid_focal_loss
+from densewatch.models.matching import BETWEEN, match_anchors
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is known of one picture.
+
+    Attributes:
+        boxes: of the objects, float32 `[G, 4]` xyxy in input pixels.
+        labels: of the objects, int64 `[G]`.
+        ignore_boxes: regions, `[M, 4]`, in which a class gets no loss: crowds, doubtful boxes.
+        ignore_labels: the class of each region, int64 `[M]`.
+        unlabelled: classes that nobody labelled in this picture, int64 `[U]`: no background loss there.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    ignore_boxes: Tensor
+    ignore_labels: Tensor
+    unlabelled: Tensor
+
+    def to(self, device: torch.device) -> Target:
+        """Return the same target on `device`."""
+        return replace(self, **{name: value.to(device) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The two terms, each already normalised and weighted."""
+
+    classification: Tensor
+    box_regression: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """What training minimises."""
+        return self.classification + self.box_regression
+
+
+class Criterion(nn.Module):
+    """Focal loss of all anchors and box loss of the matched ones (paper, section 4.1)."""
+
+    smoothed_foreground: Tensor
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("smoothed_foreground", torch.tensor(100.0))
+
+    def forward(
+        self, cls_logits: Tensor, bbox_deltas: Tensor, anchors: Tensor, targets: Sequence[Target]
+    ) -> Losses:
+        """Return the loss of a batch.
+
+        Args:
+            cls_logits: `[N, A, C]`.
+            bbox_deltas: `[N, A, 4]`.
+            anchors: `[A, 4]` xyxy, the same for every picture.
+            targets: one a picture.
+        """
+        matches = [self._match(anchors, target) for target in targets]
+        divisors = self._divisors([int((matched_idxs >= 0).sum()) for matched_idxs in matches])
+        classification, box_regression = cls_logits.new_zeros(()), bbox_deltas.new_zeros(())
+        for logits, deltas, target, matched_idxs, divisor in zip(
+            cls_logits, bbox_deltas, targets, matches, divisors, strict=True
+        ):
+            classification = classification + self._classification(logits, anchors, target, matched_idxs) / divisor
+            box_regression = box_regression + self._box_regression(deltas, anchors, target, matched_idxs) / divisor
+        return Losses(classification, self.config.box_weight * box_regression)
+
+    def _match(self, anchors: Tensor, target: Target) -> Tensor:
+        config = self.config
+        iou = box_iou(target.boxes, anchors)
+        return match_anchors(iou, config.foreground_iou, config.background_iou, config.low_quality_matches)
+
+    def _divisors(self, foreground: list[int]) -> list[float]:
+        """Return what each picture's sums are divided by, so that the batch's loss is the sum of quotients."""
+        if self.config.normaliser == "image":
+            return [max(count, 1) * len(foreground) for count in foreground]
+        batch = float(max(sum(foreground), 1))
+        if self.config.normaliser == "ema":
+            if self.training:
+                self.smoothed_foreground.mul_(0.9).add_(0.1 * batch)
+            batch = float(self.smoothed_foreground)
+        return [batch] * len(foreground)
+
+    def _classification(self, logits: Tensor, anchors: Tensor, target: Target, matched_idxs: Tensor) -> Tensor:
+        foreground = torch.nonzero(matched_idxs >= 0).squeeze(1)
+        labels = target.labels[matched_idxs[foreground]]
+        wanted = torch.zeros_like(logits)
+        wanted[foreground, labels] = 1
+        weights = torch.ones_like(logits)
+        weights[matched_idxs == BETWEEN] = 0
+        weights[:, target.unlabelled] = 0
+        for box, label in zip(target.ignore_boxes, target.ignore_labels, strict=True):
+            weights[overlap_share(anchors, box) >= self.config.ignore_overlap, label] = 0
+        # A labelled object is learned even where its class is incomplete, or a region is ignored around it.
+        weights[foreground, labels] = 1
+        return (weights * sigmoid_focal_loss(logits, wanted, self.config.alpha, self.config.gamma)).sum()
+
+    def _box_regression(self, deltas: Tensor, anchors: Tensor, target: Target, matched_idxs: Tensor) -> Tensor:
+        foreground = torch.nonzero(matched_idxs >= 0).squeeze(1)
+        boxes = target.boxes[matched_idxs[foreground]]
+        return box_loss(deltas[foreground], boxes, anchors[foreground], self.config.box_loss, self.config.beta)
+
+
+def overlap_share(boxes: Tensor, region: Tensor) -> Tensor:
+    """Return the share of each of `boxes` `[N, 4]` that lies in `region` `[4]`, all xyxy, as `[N]`."""
+    sides = torch.minimum(boxes[:, 2:], region[2:]) - torch.maximum(boxes[:, :2], region[:2])
+    return sides.clamp(min=0).prod(dim=1) / (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)

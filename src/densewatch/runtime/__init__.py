@@ -1,0 +1,1 @@
+"""From a model file to `Detections`, without PyTorch: engines, candidates, NMS."""

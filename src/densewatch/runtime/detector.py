@@ -1,0 +1,181 @@
+"""`Detector`: a model file, ready to find objects in pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from densewatch.detections import Detections, class_index
+from densewatch.imaging.resize import batch, prepare
+from densewatch.metadata import ModelInfo
+from densewatch.runtime.candidates import Filter, Limits, to_detections
+from densewatch.runtime.engines import Engine, EngineName, Precision, create_engine
+from densewatch.runtime.model_file import find_model, read_info
+
+Picture = str | Path | bytes | npt.NDArray[np.uint8]
+"""A path, the bytes of a picture file, or uint8 [H, W, 3] RGB, upright."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time of one picture went, in milliseconds.
+
+    Attributes:
+        read_ms: from the file or its bytes to upright RGB; next to nothing for an array.
+        prepare_ms: resize and padding.
+        network_ms: the engine.
+        boxes_ms: thresholds, NMS and the way back to the picture's own pixels.
+    """
+
+    read_ms: float
+    prepare_ms: float
+    network_ms: float
+    boxes_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        """The whole way from the source to boxes."""
+        return self.read_ms + self.prepare_ms + self.network_ms + self.boxes_ms
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the five figures by name, ready for JSON."""
+        names = ("read", "prepare", "network", "boxes", "total")
+        return {name: round(getattr(self, f"{name}_ms"), 3) for name in names}
+
+
+class Detector:
+    """Finds objects in pictures.
+
+    Attributes:
+        info: what the model file says of itself.
+        engine: what runs its network.
+    """
+
+    def __init__(self, info: ModelInfo, engine: Engine) -> None:
+        self.info = info
+        self.engine = engine
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self.info.names
+
+    def detect(
+        self,
+        source: Picture,
+        *,
+        threshold: float | None = None,
+        iou: float | None = None,
+        only: str | Sequence[str] | None = None,
+        max_detections: int | None = None,
+    ) -> Detections:
+        """Find the objects in a picture.
+
+        Args:
+            source: a path, the bytes of a picture file, or uint8 [H, W, 3] RGB.
+            threshold: lowest score, 0 to 1; None is the model's own.
+            iou: objects of one class that overlap more than this are one object; None is the model's own.
+            only: class name or names that are wanted; None is all.
+            max_detections: how many objects are kept, best first; None is all.
+
+        Raises:
+            ImageError: the picture cannot be read.
+            UnknownNameError: `only` has a name that is no class of the model.
+            ValueError: a setting is out of its range, or an array is no picture.
+        """
+        wanted = self._filter(threshold, iou, only, max_detections)
+        return self._run(source, wanted)[0]
+
+    def detect_timed(
+        self,
+        source: Picture,
+        *,
+        threshold: float | None = None,
+        iou: float | None = None,
+        only: str | Sequence[str] | None = None,
+        max_detections: int | None = None,
+    ) -> tuple[Detections, Timing]:
+        """Do as `detect` does, and say where the time went."""
+        wanted = self._filter(threshold, iou, only, max_detections)
+        return self._run(source, wanted)
+
+    def detect_many(
+        self,
+        sources: Iterable[Picture],
+        *,
+        threshold: float | None = None,
+        iou: float | None = None,
+        only: str | Sequence[str] | None = None,
+        max_detections: int | None = None,
+    ) -> Iterator[Detections]:
+        """Do as `detect` does with one picture after another, as results are asked for.
+
+        Settings are checked at once; a picture that cannot be read raises when its turn comes.
+        """
+        wanted = self._filter(threshold, iou, only, max_detections)
+        return (self._run(source, wanted)[0] for source in sources)
+
+    def _filter(
+        self,
+        threshold: float | None,
+        iou: float | None,
+        only: str | Sequence[str] | None,
+        max_detections: int | None,
+    ) -> Filter:
+        """Fill in the model's own settings, and check all of them before any work is done."""
+        names = (only,) if isinstance(only, str) else only
+        return Filter(
+            threshold=self.info.threshold if threshold is None else threshold,
+            iou=self.info.iou if iou is None else iou,
+            labels=None if names is None else [class_index(name, self.names) for name in names],
+            limits=Limits(max_detections=max_detections),
+        )
+
+    def _run(self, source: Picture, wanted: Filter) -> tuple[Detections, Timing]:
+        started = time.perf_counter()
+        image = source if isinstance(source, np.ndarray) else _read(source)
+        read = time.perf_counter()
+        prepared = prepare(image, self.info.resize)
+        ready = time.perf_counter()
+        boxes, scores = self.engine(batch([prepared], self.info.resize.pad_value))
+        found = time.perf_counter()
+        detections = to_detections(boxes[0], scores[0], prepared, self.info, wanted)
+        ended = time.perf_counter()
+        stamps = np.diff([started, read, ready, found, ended]) * 1000
+        return detections, Timing(*stamps.tolist())
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    engine: EngineName = "auto",
+    threads: int | None = None,
+    precision: Precision = "auto",
+) -> Detector:
+    """Load a model file.
+
+    Args:
+        model: a path, the name of a pulled model, or None for the model inside the package.
+        engine: `auto` is OpenVINO where it is installed, else ONNX Runtime.
+        threads: None is one a physical core that this process may use.
+        precision: `auto` is the fastest that the CPU computes in hardware, bfloat16 or float32.
+
+    Raises:
+        ModelNotFoundError: there is no such model.
+        ModelFileError: the file is no densewatch model, or needs a newer version.
+        EngineError: the engine is missing, or refuses the model or a setting.
+        ValueError: a setting has no possible value.
+    """
+    path = find_model(model)
+    return Detector(read_info(path), create_engine(path, engine, threads, precision))
+
+
+def _read(source: str | Path | bytes) -> npt.NDArray[np.uint8]:
+    from densewatch.imaging.read import read_image
+
+    return read_image(source)

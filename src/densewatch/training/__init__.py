@@ -1,0 +1,1 @@
+"""Training: settings, batches, optimisation, checkpoints and the loop."""

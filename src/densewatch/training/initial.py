@@ -1,0 +1,34 @@
+"""Where a network's first weights come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from densewatch.models.backbones import Backbone
+from densewatch.models.mobilenet_weights import load_mobilenet_v2
+from densewatch.models.retinanet import RetinaNet
+from densewatch.training.checkpoint import CheckpointError, read_checkpoint
+
+
+def initialise(network: RetinaNet, init: Path | None) -> None:
+    """Put the weights of `init` into `network`, in place.
+
+    A checkpoint (`.safetensors`) gives every tensor whose name and shape fit, so that a network with other
+    classes starts from all but its class output. An `.npz` file gives a MobileNetV2 its ImageNet weights.
+
+    Raises:
+        CheckpointError: the file cannot be read, or nothing in it fits.
+    """
+    if init is None:
+        return
+    if init.suffix == ".npz":
+        if not isinstance(network.backbone, Backbone) or network.config.backbone.name != "mobilenet_v2":
+            raise CheckpointError(f"{init}: is for a mobilenet_v2, not for a {network.config.backbone.name}")
+        load_mobilenet_v2(network.backbone, init)
+        return
+    tensors, _ = read_checkpoint(init)
+    own = network.state_dict()
+    fitting = {name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise CheckpointError(f"{init}: none of its {len(tensors)} tensors fits this network")
+    network.load_state_dict(fitting, strict=False)

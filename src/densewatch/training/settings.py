@@ -1,0 +1,124 @@
+"""All settings of a training run: one schema for the YAML file, the flags and the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from densewatch.data.augment import AugmentSettings
+from densewatch.metadata import ResizePolicy
+from densewatch.models.config import Preset, RetinaNetConfig, preset
+
+
+class DataSource(BaseModel):
+    """A labelled data set, or an unlabelled one with a teacher's boxes.
+
+    Attributes:
+        annotations: COCO instances JSON.
+        images: folder of the pictures; by default the folder named like the file, or the file's own.
+        labelled: False where nobody labelled anything: every class is then unlabelled in every picture.
+        teacher: COCO results JSON of another detector, which fills in what nobody labelled.
+        teacher_score: a teacher's box with at least this score is learned as an object.
+        ignore_score: a teacher's box with at least this score, and less than `teacher_score`, is ignored.
+        repeat: how often an epoch goes through this data.
+        where: keep pictures with these attributes only, as in `{source: coco}`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    annotations: Path
+    images: Path | None = None
+    labelled: bool = True
+    teacher: Path | None = None
+    teacher_score: float = Field(0.5, ge=0, le=1)
+    ignore_score: float = Field(0.25, ge=0, le=1)
+    repeat: int = Field(1, ge=1)
+    where: dict[str, str] = {}
+
+
+class TrainSettings(BaseModel):
+    """Settings of a training run; the defaults are the paper's where it names one.
+
+    Attributes:
+        data: what to learn from.
+        val: what to measure AP on; None measures nothing.
+        preset: of the network.
+        model: single options of the network over the preset, as in `{head: {width: 64}}`.
+        init: weights to start from: a checkpoint (`.safetensors`), or ImageNet weights of a MobileNetV2 (`.npz`).
+        out: folder of the run; it must be new unless `resume` is set.
+        resume: go on with the run in `out`.
+        epochs: passes over the data.
+        batch: pictures a step.
+        imgsz: sides to train at; each step takes one of them.
+        optimizer: `sgd` (momentum 0.9) or `adamw`.
+        lr: peak learning rate.
+        backbone_lr: the backbone's share of it.
+        weight_decay: of weights; biases and norms have none.
+        schedule: `step` divides by 10 at `milestones`; `cosine` falls to `final_lr` of the peak.
+        milestones: shares of the run.
+        final_lr: share of the peak that a cosine ends at.
+        warmup: steps of linear warm-up.
+        clip_grad: largest gradient norm; 0 does not clip.
+        ema: decay of the averaged weights, which are what is saved and measured; 0 averages nothing.
+        precision: `bf16` and `fp16` run the network's forward in that type.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, …
+        workers: processes that read and vary pictures.
+        threads: of the CPU; None leaves the choice to torch.
+        seed: of everything random.
+        augment: how pictures are varied.
+        resize: how pictures are prepared when the model is used.
+        eval_every: epochs between measurements; the last one is always measured.
+        save_every: steps between checkpoints.
+        name: of the model.
+        licence: of the weights, as they are written into the model file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: tuple[DataSource, ...] = Field(min_length=1)
+    val: DataSource | None = None
+    preset: Preset = "light"
+    model: dict[str, dict[str, Any]] = {}
+    init: Path | None = None
+    out: Path = Path("runs/train")
+    resume: bool = False
+    epochs: int = Field(12, ge=1)
+    batch: int = Field(16, ge=1)
+    imgsz: tuple[int, ...] = Field((800,), min_length=1)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(0.01, gt=0)
+    backbone_lr: float = Field(1.0, ge=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[float, ...] = (0.667, 0.889)
+    final_lr: float = Field(0.01, ge=0, le=1)
+    warmup: int = Field(500, ge=0)
+    clip_grad: float = Field(10.0, ge=0)
+    ema: float = Field(0.0, ge=0, lt=1)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str = "auto"
+    workers: int = Field(1, ge=0)
+    threads: int | None = Field(None, ge=1)
+    seed: int = 0
+    augment: AugmentSettings = AugmentSettings()
+    resize: ResizePolicy = ResizePolicy()
+    eval_every: int = Field(1, ge=1)
+    save_every: int = Field(500, ge=1)
+    name: str = "model"
+    licence: str = "unknown"
+
+    @model_validator(mode="after")
+    def _sizes_fit_the_strides(self) -> TrainSettings:
+        if self.augment.geometry == "square":
+            for side in self.imgsz:
+                if side % 32:
+                    raise ValueError(f"imgsz {side} is not a multiple of 32, which square geometry needs")
+        return self
+
+    def network(self, num_classes: int) -> RetinaNetConfig:
+        """Return the network's configuration for data with `num_classes` classes."""
+        return preset(self.preset, num_classes, **self.model)
+
+

@@ -1,0 +1,153 @@
+"""The clock: who is measured when, and what is made of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from densewatch.benchmarking import machine
+from densewatch.benchmarking.clock import Recording, compare, take_turns
+from densewatch.benchmarking.pictures import drawn_picture
+from densewatch.benchmarking.torchvision_peer import TorchvisionPeer, architecture_like
+from densewatch.cli.main import app
+from tiny_model import tiny_info, write_tiny_model
+
+
+def recording(*total_ms: float) -> Recording:
+    return Recording({"total": np.array(total_ms)})
+
+
+def test_contestants_take_turns_and_who_begins_changes() -> None:
+    calls: list[tuple[str, bytes]] = []
+
+    def contestant(name: str) -> Callable[[bytes], Mapping[str, float]]:
+        def measure(picture: bytes) -> Mapping[str, float]:
+            calls.append((name, picture))
+            return {"network": 1.0, "total": float(len(calls))}
+
+        return measure
+
+    turns: list[None] = []
+    recordings = take_turns(
+        {"ours": contestant("ours"), "peer": contestant("peer")},
+        [b"1", b"2"],
+        runs=2,
+        warm_up=1,
+        on_turn=lambda: turns.append(None),
+    )
+    assert [name for name, _ in calls] == ["ours", "peer", "peer", "ours"] * 3
+    assert [picture for _, picture in calls] == [b"1", b"1", b"2", b"2"] * 3
+    assert len(turns) == 6
+    # The first picture pair is warm-up; of the rest, every measurement is there, in order.
+    assert recordings["ours"].total_ms.tolist() == [5, 8, 9, 12]
+    assert recordings["peer"].total_ms.tolist() == [6, 7, 10, 11]
+
+
+@pytest.mark.parametrize(("pictures", "runs"), [([], 1), ([b"1"], 0)])
+def test_nothing_to_measure_is_an_error(pictures: list[bytes], runs: int) -> None:
+    with pytest.raises(ValueError, match="each must be at least 1"):
+        take_turns({"ours": lambda picture: {"total": 1.0}}, pictures, runs=runs)
+
+
+def test_summary_has_percentiles_of_every_stage() -> None:
+    values = np.arange(1.0, 102.0)
+    summary = Recording({"read": values, "total": values * 2}).summary()
+    assert summary == {"read": {"p50": 51.0, "p95": 96.0}, "total": {"p50": 102.0, "p95": 192.0}}
+
+
+def test_ratios_say_how_many_times_as_long_the_peer_takes() -> None:
+    comparison = compare(recording(10, 20, 40), recording(50, 80, 160))
+    assert comparison.ratio_of_medians == 4.0
+    assert comparison.median_of_ratios == 4.0
+    # One slow turn that hit both moves neither figure.
+    assert compare(recording(10, 10, 1000), recording(50, 50, 5000)).median_of_ratios == 5.0
+
+
+def test_the_drawn_picture_is_a_jpeg_and_always_the_same() -> None:
+    assert drawn_picture() == drawn_picture()
+    with Image.open(io.BytesIO(drawn_picture())) as image:
+        assert (image.format, image.size) == ("JPEG", (640, 480))
+
+
+def test_machine_reads_linux_cpuinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(
+        "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nflags\t\t: fpu avx2 amx_bf16 sse\n\n" * 2
+    )
+    monkeypatch.setattr(machine, "_CPUINFO", cpuinfo)
+    described = machine.describe_machine()
+    assert described.cpu == "Some CPU @ 3 GHz"
+    assert described.instruction_sets == ("avx2", "amx_bf16")
+    assert described.cores >= 1
+
+
+def test_machine_without_cpuinfo_still_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "absent")
+    assert machine.describe_machine().cpu
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_commit_is_named_only_by_the_repository_of_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "package" / "benchmarking" / "machine.py"
+    code.parent.mkdir(parents=True)
+    code.write_text("")
+    monkeypatch.setattr(machine, "__file__", str(code))
+    git(tmp_path, "init", "-q")
+    assert machine.code_commit() is None  # a copy inside somebody's repository
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "first")
+    commit = machine.code_commit()
+    assert commit is not None
+    assert len(commit) == 12
+    code.write_text("changed")
+    assert machine.code_commit() == commit + "+"
+
+
+def test_the_nearest_peer_is_told_by_where_p6_comes_from() -> None:
+    info = tiny_info()
+    assert architecture_like(info) == "retinanet_resnet50_fpn_v2"
+    v1 = info.model_copy(update={"architecture": {"pyramid": {"p6_from": "P5"}}})
+    assert architecture_like(v1) == "retinanet_resnet50_fpn"
+
+
+def test_bench_prints_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    model = str(write_tiny_model(tmp_path / "tiny.onnx"))
+    arguments = ["bench", "--model", model, "--runs", "2", "--threads", "1", "--precision", "float32"]
+    document = json.loads(CliRunner().invoke(app, [*arguments, "--format", "json"]).stdout)
+    assert (document["pictures"], document["runs"]) == (1, 2)
+    assert list(document["timing_ms"]) == ["read", "prepare", "network", "boxes", "total"]
+    assert document["timing_ms"]["total"]["p95"] >= document["timing_ms"]["total"]["p50"] > 0
+    for word in ("tiny", "openvino", "float32", "1 threads"):
+        assert word in document["model"]
+    table = CliRunner().invoke(app, arguments).stdout
+    assert table.startswith("machine")
+    assert "ours p50" in table
+
+
+def test_bench_refuses_to_time_pictures_that_are_not_there(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["bench", str(tmp_path / "absent.jpg")])
+    assert result.exit_code == 1
+    assert "absent.jpg" in result.stderr
+
+
+@pytest.mark.slow
+def test_torchvision_takes_part_with_its_own_stages() -> None:
+    pytest.importorskip("torchvision")
+    stages = TorchvisionPeer("retinanet_resnet50_fpn", threads=2)(drawn_picture())
+    assert stages["total"] == pytest.approx(sum(stages.values()) - stages["total"])
+    assert stages["network"] > stages["prepare"] > 0

@@ -1,0 +1,185 @@
+"""`densewatch evaluate`: with the tiny model, and labels for which every number is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from densewatch.cli.main import app
+from tiny_model import draw_squares, write_tiny_model
+
+SQUARES = {"a.png": [(0, 0, 32, "person"), (64, 64, 32, "chair")], "b.png": [(32, 0, 32, "person")]}
+IDS = {"person": 7, "chair": 3}  # not the model's own, so that matching by name shows
+NUMBERS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
+
+
+def labels() -> dict[str, Any]:
+    """The squares of both pictures, as COCO instances; picture b is marked `source: voc`."""
+    content: dict[str, Any] = {"images": [], "annotations": []}
+    for image_id, (name, squares) in enumerate(SQUARES.items(), start=10):
+        source = "coco" if name == "a.png" else "voc"
+        content["images"].append(
+            {"id": image_id, "file_name": name, "width": 128, "height": 128, "source": source}
+        )
+        for x, y, side, label in squares:
+            content["annotations"].append(
+                {
+                    "id": len(content["annotations"]) + 1,
+                    "image_id": image_id,
+                    "category_id": IDS[label],
+                    "bbox": [x, y, side, side],
+                    "area": side * side,
+                    "iscrowd": 0,
+                }
+            )
+    content["categories"] = [{"id": number, "name": name} for name, number in IDS.items()]
+    return content
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for name, squares in SQUARES.items():
+        Image.fromarray(draw_squares((128, 128), squares)).save(tmp_path / name)
+    (tmp_path / "val.json").write_text(json.dumps(labels()))
+    return tmp_path / "val.json"
+
+
+def evaluate(model: Path, data: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["evaluate", "--model", str(model), "--data", str(data), *arguments])
+
+
+def test_json_has_the_promised_keys_and_a_perfect_model_scores_one(model: Path, data: Path) -> None:
+    result = evaluate(model, data, "--images", str(data.parent), "--format", "json", "--threshold", "0.5")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert (document["model"], document["images"]) == ("tiny", 2)
+    assert document["data"] == str(data)
+    assert (document["threshold"], document["iou"]) == (0.5, 0.5)
+    assert document["engine"].startswith("openvino ")
+    assert set(NUMBERS) < set(document)
+    assert document["AP"] == pytest.approx(1.0)
+    assert document["APm"] == pytest.approx(1.0)
+    assert document["APl"] is None
+    assert document["per_class"] == {
+        "person": {"AP": pytest.approx(1.0), "AP50": pytest.approx(1.0)},
+        "chair": {"AP": pytest.approx(1.0), "AP50": pytest.approx(1.0)},
+    }
+
+
+def test_a_missed_object_costs_what_it_should(model: Path, data: Path) -> None:
+    Image.fromarray(draw_squares((128, 128), [])).save(data.parent / "b.png")
+    document = json.loads(evaluate(model, data, "--format", "json", "--threshold", "0.5").stdout)
+    # Half of the persons are found, and recall 0.5 is passed by 51 of the 101 points on the curve.
+    assert document["per_class"]["person"]["AP"] == pytest.approx(51 / 101)
+    assert document["per_class"]["chair"]["AP"] == pytest.approx(1.0)
+    assert document["AP"] == pytest.approx((51 / 101 + 1) / 2)
+    assert document["AR100"] == pytest.approx(0.75)
+
+
+def test_table_shows_numbers_and_classes(model: Path, data: Path) -> None:
+    lines = evaluate(model, data, "--threshold", "0.5").stdout.splitlines()
+    assert lines[0].startswith("tiny on ")
+    assert lines[1].split() == NUMBERS
+    assert lines[2].split()[:6] == ["1.000", "1.000", "1.000", "1.000", "1.000", "-"]
+    assert ["chair", "1.000", "1.000"] in [line.split() for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "images"),
+    [
+        (["--where", "source=coco"], 1),
+        (["--where", "source=voc"], 1),
+        (["--limit", "1"], 1),
+        (["--limit", "9"], 2),
+    ],
+)
+def test_some_of_the_pictures(model: Path, data: Path, arguments: list[str], images: int) -> None:
+    document = json.loads(evaluate(model, data, "--format", "json", *arguments).stdout)
+    assert document["images"] == images
+
+
+def test_results_are_kept_with_the_ids_of_the_data(model: Path, data: Path, tmp_path: Path) -> None:
+    evaluate(model, data, "--threshold", "0.5", "--save-results", str(tmp_path / "found.json"))
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [(item["image_id"], item["category_id"]) for item in found] == [(10, 7), (10, 3), (11, 7)]
+
+
+def test_more_detections_can_be_counted(model: Path, data: Path) -> None:
+    document = json.loads(evaluate(model, data, "--format", "json", "--max-detections", "500").stdout)
+    assert document["AR500"] == pytest.approx(1.0)
+    assert "AR100" not in document
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--where", "sorce=coco"], "did you mean 'source'?"),
+        (["--where", "source"], "KEY=VALUE"),
+        (["--where", "source=lvis"], "there is no picture where source=lvis"),
+        (["--images", "absent"], "absent"),
+        (["--save-results", "absent/found.json"], "there is no folder absent"),
+    ],
+)
+def test_wrong_usage(model: Path, data: Path, arguments: list[str], sentence: str) -> None:
+    result = evaluate(model, data, *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_a_class_that_the_model_lacks_is_an_error_with_the_nearest(model: Path, data: Path) -> None:
+    content = labels()
+    content["categories"][1]["name"] = "chairs"
+    data.write_text(json.dumps(content))
+    result = evaluate(model, data)
+    assert result.exit_code == 2
+    assert "class 'chairs', which tiny does not know: did you mean 'chair'?" in result.stderr
+
+
+def test_a_class_without_objects_may_be_unknown(model: Path, data: Path) -> None:
+    content = labels()
+    content["categories"].append({"id": 99, "name": "zebra"})
+    data.write_text(json.dumps(content))
+    document = json.loads(evaluate(model, data, "--format", "json", "--threshold", "0.5").stdout)
+    assert document["per_class"]["zebra"] == {"AP": None, "AP50": None}
+    assert document["AP"] == pytest.approx(1.0)
+
+
+def test_broken_data_is_named(model: Path, data: Path) -> None:
+    data.write_text("{")
+    result = evaluate(model, data)
+    assert result.exit_code == 1
+    assert "val.json" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_truncated_picture_ends_the_evaluation(model: Path, data: Path) -> None:
+    picture = data.parent / "b.png"
+    picture.write_bytes(picture.read_bytes()[:-40])
+    result = evaluate(model, data)
+    assert result.exit_code == 1
+    assert "b.png" in result.stderr
+    assert result.stdout == ""
+
+
+def test_without_the_evaluator_no_picture_is_touched(
+    model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("densewatch.cli.evaluate.find_spec", lambda name: None)
+    result = evaluate(model, data)
+    assert result.exit_code == 2
+    assert "pip install 'densewatch[eval]'" in result.stderr

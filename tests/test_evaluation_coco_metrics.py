@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from densewatch.data.dataset import DataError
+from densewatch.detections import Detections
+from densewatch.evaluation import evaluate_coco, image_ids_where
+
+TWELVE = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+BOX, ELSEWHERE = [10.0, 10.0, 50.0, 50.0], [200.0, 200.0, 50.0, 50.0]
+
+
+def truth(
+    labels: list[tuple[int, int, list[float]]],
+    not_exhaustive: dict[int, list[int]] | None = None,
+    num_images: int = 2,
+) -> dict[str, Any]:
+    """Return instances of `num_images` pictures and classes 1 and 2; a label is (image, category, bbox)."""
+    images = [
+        {
+            "id": image_id,
+            "file_name": f"{image_id}.jpg",
+            "width": 400,
+            "height": 400,
+            "source": "odd" if image_id % 2 else "even",
+            "not_exhaustive_category_ids": (not_exhaustive or {}).get(image_id, []),
+        }
+        for image_id in range(1, num_images + 1)
+    ]
+    annotations = [
+        {"id": number, "image_id": i, "category_id": c, "bbox": b, "area": b[2] * b[3], "iscrowd": 0}
+        for number, (i, c, b) in enumerate(labels, start=1)
+    ]
+    categories = [{"id": 1, "name": "person"}, {"id": 2, "name": "chair"}]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def found(*rows: tuple[int, int, list[float], float]) -> list[dict[str, Any]]:
+    return [{"image_id": i, "category_id": c, "bbox": b, "score": s} for i, c, b, s in rows]
+
+
+# --- values by hand
+
+
+def test_a_perfect_detector() -> None:
+    labels = [(1, 1, BOX), (1, 2, ELSEWHERE), (2, 1, ELSEWHERE)]
+    metrics = evaluate_coco(truth(labels), found(*((*label, 0.9) for label in labels)))
+    assert {name: metrics[name] for name in TWELVE} == {
+        **dict.fromkeys(TWELVE, 1.0),
+        **dict.fromkeys(("APs", "APl", "ARs", "ARl"), None),
+    }
+    assert metrics.per_class == {"person": {"AP": 1.0, "AP50": 1.0}, "chair": {"AP": 1.0, "AP50": 1.0}}
+
+
+def test_nothing_found_is_zero_and_nothing_to_find_is_none() -> None:
+    metrics = evaluate_coco(truth([(1, 1, BOX)]), [])
+    assert (metrics["AP"], metrics["AP50"], metrics["AR100"], metrics["APm"]) == (0, 0, 0, 0)
+    assert (metrics["APs"], metrics["APl"]) == (None, None)
+    assert metrics.per_class["person"] == {"AP": 0, "AP50": 0}
+    assert metrics.per_class["chair"] == {"AP": None, "AP50": None}
+    nothing = evaluate_coco(truth([]), found((1, 1, BOX, 0.9)))
+    assert {nothing[name] for name in TWELVE} == {None}
+
+
+def test_a_class_without_labels_does_not_lower_the_mean() -> None:
+    metrics = evaluate_coco(truth([(1, 1, BOX)]), found((1, 1, BOX, 0.9), (1, 2, BOX, 0.9)))
+    assert (metrics["AP"], metrics.per_class["chair"]["AP"]) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("not_exhaustive", "ap"),
+    [
+        ({}, 1 / 4),  # true and false positives by score: F(0.9) F(0.8) F(0.7) T(0.6)
+        ({1: [2]}, 1 / 4),  # another class
+        ({1: [1]}, 1 / 2),  # of picture 1 only the match counts: F(0.8) T(0.6)
+        ({2: [1]}, 1 / 3),
+        ({1: [1], 2: [1]}, 1.0),
+    ],
+)
+def test_unmatched_detections_of_a_class_that_was_not_labelled_exhaustively_are_no_mistakes(
+    not_exhaustive: dict[int, list[int]], ap: float
+) -> None:
+    annotations = truth([(1, 1, BOX)], not_exhaustive)
+    results = found(
+        (1, 1, ELSEWHERE, 0.9), (2, 1, BOX, 0.8), (1, 1, [100, 10, 50, 50], 0.7), (1, 1, BOX, 0.6)
+    )
+    metrics = evaluate_coco(annotations, results)
+    assert metrics["AP"] == pytest.approx(ap)
+    assert metrics["AR100"] == 1
+
+
+def test_missed_objects_count_even_where_a_class_was_not_labelled_exhaustively() -> None:
+    annotations = truth([(1, 1, BOX), (1, 1, ELSEWHERE)], {1: [1]})
+    metrics = evaluate_coco(annotations, found((1, 1, BOX, 0.9)))
+    assert metrics["AR100"] == 0.5
+    assert metrics["AP"] == pytest.approx(51 / 101), "COCO samples the recalls 0, 0.01, …, 1"
+
+
+def test_detections_inside_a_crowd_are_no_mistakes() -> None:
+    annotations = truth([(1, 1, BOX), (1, 1, [150, 150, 200, 200])])
+    annotations["annotations"][1]["iscrowd"] = 1
+    results = found((1, 1, ELSEWHERE, 0.9), (1, 1, BOX, 0.8))
+    assert evaluate_coco(annotations, results)["AP"] == 1
+
+
+def test_more_detections_than_count() -> None:
+    labels = [(1, 1, [20.0 * i, 0.0, 10.0, 10.0]) for i in range(4)]
+    results = found(*((*label, 0.9) for label in labels))
+    metrics = evaluate_coco(truth(labels), results, max_detections=(1, 3))
+    assert (metrics["AR1"], metrics["AR3"], metrics.cut_detections) == (0.25, 0.75, 1)
+    assert metrics["AP"] == pytest.approx(76 / 101)
+    enough = evaluate_coco(truth(labels), results, max_detections=[500])
+    assert (enough["AP"], enough["AR500"], enough.cut_detections) == (1, 1, 0)
+
+
+# --- which pictures
+
+
+def test_a_subset_of_the_pictures() -> None:
+    annotations = truth([(1, 1, BOX), (2, 1, BOX), (3, 1, BOX)], num_images=3)
+    results = found((1, 1, BOX, 0.9), (2, 1, ELSEWHERE, 0.9), (3, 1, BOX, 0.9))
+    odd, even = (image_ids_where(annotations, "source", value) for value in ("odd", "even"))
+    assert (odd, even) == ([1, 3], [2])
+    assert evaluate_coco(annotations, results, image_ids=odd)["AP"] == 1
+    assert evaluate_coco(annotations, results, image_ids=even)["AP"] == 0
+    with pytest.raises(DataError, match="no picture has the key 'sauce': did you mean 'source'"):
+        image_ids_where(annotations, "sauce", "odd")
+
+
+def test_ids_may_be_text_or_zero() -> None:
+    annotations = truth([(1, 1, BOX), (2, 1, BOX)])
+    for record, image_id in zip(annotations["images"], ("left", 0), strict=True):
+        record["id"] = image_id
+    for number, (record, image_id) in enumerate(zip(annotations["annotations"], ("left", 0), strict=True)):
+        record.update(id=number, image_id=image_id)
+    results = [{"image_id": i, "category_id": 1, "bbox": BOX, "score": 0.9} for i in ("left", 0)]
+    assert evaluate_coco(annotations, results)["AP"] == 1
+
+
+# --- what cannot be used
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        ({"image_id": 1, "category_id": 1, "bbox": BOX}, "result 1 has no 'score'"),
+        (found((9, 1, BOX, 0.9))[0], "result 1: image_id 9 is not in the annotations"),
+        (found((1, 9, BOX, 0.9))[0], "result 1: category_id 9 is not in the annotations"),
+        (found((1, 1, BOX[:3], 0.9))[0], r"result 1: bbox .* must be five finite numbers"),
+        (found((1, 1, BOX, float("nan")))[0], "result 1: .* score nan must be five finite numbers"),
+    ],
+)
+def test_unusable_results(result: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(DataError, match=sentence):
+        evaluate_coco(truth([(1, 1, BOX)]), [*found((1, 1, BOX, 0.9)), result])
+
+
+def test_unusable_annotations_and_settings(tmp_path: Path) -> None:
+    annotations = truth([(1, 1, BOX)])
+    with pytest.raises(DataError, match=r"1 of image_ids are not in the annotations, such as 7"):
+        evaluate_coco(annotations, [], image_ids=[1, 7])
+    with pytest.raises(DataError, match="there is no picture to evaluate"):
+        evaluate_coco(annotations, [], image_ids=[])
+    with pytest.raises(DataError, match="annotation 0: there is no category 5"):
+        evaluate_coco(truth([(1, 5, BOX)]), [])
+    with pytest.raises(DataError, match="annotations in memory: images: Field required"):
+        evaluate_coco({"annotations": [], "categories": []}, [])
+    with pytest.raises(DataError, match=r"absent\.json: cannot be read"):
+        evaluate_coco(tmp_path / "absent.json", [])
+    for limits in ((), (0, 1), (10, 1), (5, 5)):
+        with pytest.raises(ValueError, match="must rise"):
+            evaluate_coco(annotations, [], max_detections=limits)
+
+
+# --- equality with pycocotools
+
+
+def random_set(seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return labels of all sizes, some crowds, and detections shifted, missing, doubled or made up."""
+    rng = np.random.default_rng(seed)
+    annotations = truth([], num_images=12)
+    annotations["categories"] = [{"id": i, "name": f"class {i}"} for i in (1, 5, 7, 90)]
+    results = []
+    for number in range(1, 150):
+        bbox = np.concatenate([rng.uniform(0, 250, 2), np.exp(rng.uniform(1.5, 5, 2))]).round(2)
+        image_id, category_id = int(rng.integers(1, 13)), int(rng.choice([1, 5, 7]))
+        annotations["annotations"].append(
+            {
+                "id": number,
+                "image_id": image_id,
+                "category_id": category_id,
+                "bbox": bbox.tolist(),
+                "area": float(bbox[2] * bbox[3] * rng.uniform(0.4, 1)),
+                "iscrowd": int(rng.random() < 0.1),
+            }
+        )
+        for _ in range(rng.integers(0, 4)):
+            shifted = bbox + rng.normal(0, 0.08, 4) * bbox[[2, 3, 2, 3]]
+            category_id = category_id if rng.random() < 0.8 else 90
+            score = float(rng.choice([0.3, 0.5, 0.7]) if rng.random() < 0.3 else rng.random())
+            results += found((image_id, category_id, shifted.round(3).tolist(), score))
+    return annotations, results
+
+
+def by_pycocotools(annotations: dict[str, Any], results: list[dict[str, Any]], limits: list[int]) -> Any:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = COCO()
+        reference.dataset = copy.deepcopy(annotations)
+        reference.createIndex()
+        evaluator = COCOeval(reference, reference.loadRes(copy.deepcopy(results)), "bbox")
+        evaluator.params.maxDets = limits
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return evaluator
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_twelve_numbers_are_those_of_pycocotools(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    annotations, results = random_set(seed)
+    before = copy.deepcopy((annotations, results))
+    metrics = evaluate_coco(annotations, results)
+    assert capsys.readouterr() == ("", "")
+    assert (annotations, results) == before, "the caller's data were changed"
+    expected = by_pycocotools(annotations, results, [1, 10, 100])
+    assert [metrics[name] for name in TWELVE] == pytest.approx(expected.stats.tolist(), abs=1e-12)
+    precision = expected.eval["precision"]
+    for position, name in enumerate(("class 1", "class 5", "class 7")):
+        values = precision[:, :, position, 0, 2]
+        assert metrics.per_class[name] == pytest.approx({"AP": values.mean(), "AP50": values[0].mean()})
+    assert metrics.per_class["class 90"] == {"AP": None, "AP50": None}
+
+
+def test_other_limits_are_those_of_pycocotools() -> None:
+    annotations, results = random_set(7)
+    metrics = evaluate_coco(annotations, results, max_detections=(1, 2, 3))
+    expected = by_pycocotools(annotations, results, [1, 2, 3])
+    recall = expected.eval["recall"][:, :3, 0]
+    assert [metrics[f"AR{limit}"] for limit in (1, 2, 3)] == pytest.approx(recall.mean(axis=(0, 1)).tolist())
+    assert metrics["AP"] == pytest.approx(expected.eval["precision"][:, :, :3, 0, 2].mean())
+    assert metrics.cut_detections > 0
+
+
+# --- round trips and real data
+
+
+def test_json_has_cocos_names_and_null_for_none() -> None:
+    document = json.loads(json.dumps(evaluate_coco(truth([(1, 1, BOX)]), []).to_dict()))
+    assert [key for key in document if key.startswith("A")] == list(TWELVE)
+    assert document["APs"] is None
+    assert document["per_class"] == {"person": {"AP": 0, "AP50": 0}, "chair": {"AP": None, "AP50": None}}
+    assert (document["max_detections"], document["cut_detections"]) == ([1, 10, 100], 0)
+
+
+def test_detections_pass_through_coco_results() -> None:
+    boxes = np.array([[10, 10, 60, 60]], np.float32)
+    detections = Detections(boxes, np.array([0.9]), np.array([1]), ("chair", "person"), (400, 400))
+    assert evaluate_coco(truth([(1, 1, BOX)]), detections.to_coco(1, [2, 1]))["AP"] == 1
+
+
+def test_everyday_val_with_perfect_and_with_random_detections(shared: Path) -> None:
+    file = shared / "data" / "everyday" / "val.json"
+    content = json.loads(file.read_text())
+    labels = [a for a in content["annotations"] if not a["iscrowd"]]
+    perfect = found(*((a["image_id"], a["category_id"], a["bbox"], 0.9) for a in labels))
+    metrics = evaluate_coco(file, perfect)
+    assert [metrics[name] for name in ("AP", "AP50", "APs", "APm", "APl", "AR100")] == [1.0] * 6
+
+    boxes = np.random.default_rng(0).permutation([a["bbox"] for a in labels]).tolist()
+    misplaced = [{**result, "bbox": box} for result, box in zip(perfect, boxes, strict=True)]
+    assert (evaluate_coco(file, misplaced)["AP"] or 0) < 0.05
+
+    # Every photo of VOC has 60 unlabelled classes: to see one of them there is no mistake, in COCO's it is.
+    toaster = next(c["id"] for c in content["categories"] if c["name"] == "toaster")
+    for source, count in (("coco", 100), ("voc", 150)):
+        image_ids = image_ids_where(file, "source", source)
+        assert len(image_ids) == count
+        phantoms = [
+            {"image_id": i, "category_id": toaster, "bbox": [0, 0, 9, 9], "score": 1} for i in image_ids
+        ]
+        ap = evaluate_coco(file, perfect + phantoms).per_class["toaster"]["AP"]
+        assert ap == pytest.approx(1.0) if source == "voc" else (ap is not None and ap < 0.1)

@@ -1,0 +1,209 @@
+"""Both engines run a model file alike, the cache never serves an old network, nobody is told anything."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from densewatch.runtime import engines
+from densewatch.runtime.engines import Engine, EngineError, EngineName, Precision, create_engine
+from tiny_model import draw_squares, tiny_info, write_tiny_model
+
+ENGINES: list[EngineName] = ["openvino", "onnxruntime"]
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep compiled networks of tests out of the user's cache."""
+    home = tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    return home
+
+
+def blobs(cache_home: Path) -> list[Path]:
+    return sorted(cache_home.glob("densewatch/compiled/*/*.blob"))
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("shape", [(1, 32, 32), (1, 96, 160), (3, 160, 96)])
+def test_boxes_and_scores(tmp_path: Path, name: EngineName, shape: tuple[int, int, int]) -> None:
+    engine = create_engine(
+        write_tiny_model(tmp_path / "tiny.onnx", tiny_info(strides=(32,))), name, threads=1
+    )
+    batch, height, width = shape
+    images = np.stack([draw_squares((height, width), [(0, 0, 32, "chair")])] * batch)
+    images[-1] = draw_squares((height, width), [(width - 32, height - 32, 32, "person")], brightness=204)
+    boxes, scores = engine(images)
+    cells = (height // 32) * (width // 32)
+    assert (boxes.shape, scores.shape) == ((batch, cells, 4), (batch, cells, 3))
+    assert boxes.dtype == scores.dtype == np.float32
+    assert boxes[-1, 0].tolist() == [width - 32, height - 32, width, height]
+    assert scores[-1, 0].tolist() == pytest.approx([0.8, 0, 0], abs=0.004)
+    if batch > 1:
+        assert boxes[0, 0].tolist() == [0, 0, 32, 32]
+        assert scores[0, 0].tolist() == pytest.approx([0, 1, 0])
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_engine_says_what_it_is(tmp_path: Path, name: EngineName) -> None:
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    engine: Engine = create_engine(path, name, threads=1, precision="float32")
+    assert (engine.name, engine.numeric_type, engine.threads) == (name, "float32", 1)
+    assert engine.version[0].isdigit()
+    assert create_engine(path).name == "openvino"
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_results_are_not_overwritten_by_the_next_call(tmp_path: Path, name: EngineName) -> None:
+    engine = create_engine(write_tiny_model(tmp_path / "tiny.onnx"), name)
+    _, scores = engine(draw_squares((64, 64), [(0, 0, 64, "chair")])[None])
+    before = scores.copy()
+    engine(np.zeros((1, 64, 64, 3), np.uint8))
+    assert np.array_equal(scores, before)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_several_threads(tmp_path: Path, name: EngineName) -> None:
+    engine = create_engine(write_tiny_model(tmp_path / "tiny.onnx"), name, threads=1)
+    wrong: list[int] = []
+
+    def run(cell: int) -> None:
+        image = draw_squares((64, 256), [(32 * cell, 0, 32, "car")])[None]
+        wrong.extend(cell for _ in range(20) if engine(image)[0][0, 0, 0] != 32 * cell)
+
+    threads = [threading.Thread(target=run, args=(cell,)) for cell in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_compiled_network_is_kept_and_used(
+    tmp_path: Path, cache_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    create_engine(path)
+    (blob,) = blobs(cache_home)
+    written = blob.stat().st_mtime_ns
+    create_engine(path)
+    assert [(item, item.stat().st_mtime_ns) for item in blobs(cache_home)] == [(blob, written)]
+    assert caplog.records == []
+
+
+def test_a_rewritten_file_is_never_served_from_the_cache(tmp_path: Path) -> None:
+    path = write_tiny_model(tmp_path / "tiny.onnx", tiny_info(topk=101))
+    images = np.zeros((1, 512, 512, 3), np.uint8)
+    old, stamp = create_engine(path)(images)[0], path.stat()
+    write_tiny_model(path, tiny_info(topk=102))
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert path.stat().st_size == stamp.st_size
+    assert (old.shape[1], create_engine(path)(images)[0].shape[1]) == (101 + 64, 102 + 64)
+
+
+def test_a_damaged_cache_is_compiled_anew(tmp_path: Path, cache_home: Path) -> None:
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    create_engine(path)
+    (blob,) = blobs(cache_home)
+    blob.chmod(0o600)
+    os.truncate(blob, 100)
+    assert create_engine(path)(np.zeros((1, 32, 32, 3), np.uint8))[0].shape == (1, 2, 4)
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, cache_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache_home.write_text("a file where a folder should be")
+    with caplog.at_level(logging.WARNING):
+        engine = create_engine(write_tiny_model(tmp_path / "tiny.onnx"))
+    assert engine(np.zeros((1, 32, 32, 3), np.uint8))[0].shape == (1, 2, 4)
+    (record,) = caplog.records
+    assert "every start compiles" in record.getMessage()
+    assert str(cache_home) in record.getMessage()
+
+
+def test_bfloat16_where_the_cpu_has_it(tmp_path: Path) -> None:
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    core = engines.import_openvino().Core()
+    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        assert create_engine(path, precision="bfloat16").numeric_type == "bfloat16"
+        assert create_engine(path).numeric_type == "bfloat16"
+    else:
+        assert create_engine(path).numeric_type == "float32"
+        with pytest.raises(EngineError, match="does not compute bfloat16 in hardware"):
+            create_engine(path, precision="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("engine", "threads", "precision", "error", "message"),
+    [
+        (
+            "tensorrt",
+            None,
+            "auto",
+            ValueError,
+            "engine must be one of auto, openvino, onnxruntime, not 'tensorrt'",
+        ),
+        ("auto", None, "int4", ValueError, "precision must be one of auto, float32, bfloat16, not 'int4'"),
+        ("auto", 0, "auto", ValueError, "threads must be at least 1, not 0"),
+        ("onnxruntime", None, "bfloat16", EngineError, "float32 only; use --engine openvino"),
+    ],
+)
+def test_wrong_settings(
+    tmp_path: Path,
+    engine: EngineName,
+    threads: int | None,
+    precision: Precision,
+    error: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        create_engine(write_tiny_model(tmp_path / "tiny.onnx"), engine, threads, precision)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_broken_network(tmp_path: Path, name: EngineName, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(write_tiny_model(tmp_path / "tiny.onnx").read_bytes()[:-200])
+    with pytest.raises(EngineError, match=r"cannot run .*broken\.onnx: \S"):
+        create_engine(path, name)
+    assert caplog.records == []  # the cache is not to blame
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_network_with_other_outputs(tmp_path: Path, name: EngineName) -> None:
+    path = write_tiny_model(tmp_path / "other.onnx")
+    model = onnx.load(path)
+    renamed = onnx.compose.add_prefix(model, "x/", rename_nodes=False)
+    onnx.save(renamed, path)
+    with pytest.raises(EngineError, match=r"has no boxes, image, scores, but x/image"):
+        create_engine(path, name)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_missing_engine(tmp_path: Path, name: EngineName, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(EngineError, match=r"cannot be imported .*pip install"):
+        create_engine(write_tiny_model(tmp_path / "tiny.onnx"), name)
+
+
+def test_nothing_is_reported_to_anyone(tmp_path: Path) -> None:
+    """OpenVINO's own import would write an identity to `~/intel` and send a message."""
+    code = (
+        "import sys; from densewatch.runtime.engines import import_openvino; import_openvino().Core();"
+        "print([name for name, module in sys.modules.items() if 'openvino_telemetry' in name and module])"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    assert not (tmp_path / "intel").exists()

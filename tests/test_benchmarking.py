@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -92,29 +91,6 @@ def test_machine_reads_linux_cpuinfo(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_machine_without_cpuinfo_still_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "absent")
     assert machine.describe_machine().cpu
-
-
-def git(folder: Path, *arguments: str) -> None:
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def test_commit_is_named_only_by_the_repository_of_the_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = tmp_path / "package" / "benchmarking" / "machine.py"
-    code.parent.mkdir(parents=True)
-    code.write_text("")
-    monkeypatch.setattr(machine, "__file__", str(code))
-    git(tmp_path, "init", "-q")
-    assert machine.code_commit() is None  # a copy inside somebody's repository
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-q", "-m", "first")
-    commit = machine.code_commit()
-    assert commit is not None
-    assert len(commit) == 12
-    code.write_text("changed")
-    assert machine.code_commit() == commit + "+"
 
 
 def test_the_nearest_peer_is_told_by_where_p6_comes_from() -> None:

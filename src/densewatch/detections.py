@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     import supervision
+
+
+_ALIGNED = ("boxes", "scores", "labels", "track_ids")
 
 
 class UnknownNameError(ValueError):
@@ -44,7 +47,6 @@ class Detections:
     size: tuple[int, int]
     track_ids: npt.NDArray[np.int64] | None = None
     saturated: bool = False
-    _aligned: tuple[str, ...] = field(default=("boxes", "scores", "labels", "track_ids"), init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "boxes", np.asarray(self.boxes, np.float32).reshape(-1, 4))
@@ -60,7 +62,7 @@ class Detections:
                 object.__setattr__(self, name, values[order])
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {name: getattr(self, name) for name in self._aligned if getattr(self, name) is not None}
+        return {name: getattr(self, name) for name in _ALIGNED if getattr(self, name) is not None}
 
     def _check(self) -> None:
         count = len(self.boxes)
@@ -70,14 +72,14 @@ class Detections:
         if count and not (np.isfinite(self.boxes).all() and np.isfinite(self.scores).all()):
             raise ValueError("boxes and scores must be finite")
         if count and (self.labels.min() < 0 or self.labels.max() >= len(self.names)):
-            raise ValueError(
-                f"labels run from {self.labels.min()} to {self.labels.max()}, but there are {len(self.names)} names"
-            )
+            low, high = self.labels.min(), self.labels.max()
+            raise ValueError(f"labels run from {low} to {high}, but there are {len(self.names)} names")
 
     @classmethod
     def empty(cls, names: Sequence[str], size: tuple[int, int]) -> Detections:
         """Return a picture without objects."""
-        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), tuple(names), size)
+        nothing = np.zeros(0, np.float32)
+        return cls(nothing.reshape(0, 4), nothing, nothing.astype(np.int64), tuple(names), size)
 
     def __len__(self) -> int:
         return len(self.scores)

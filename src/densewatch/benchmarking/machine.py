@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,25 +74,3 @@ def _cpuinfo_value(cpuinfo: str, *keys: str) -> str:
 def describe_engine(engine: Engine) -> str:
     """Return what runs a network, as `openvino 2026.4.1, bfloat16, 2 threads`."""
     return f"{engine.name} {engine.version}, {engine.numeric_type}, {engine.threads} threads"
-
-
-def code_commit() -> str | None:
-    """Return the git commit that this package's code belongs to, with `+` where files differ from it.
-
-    None where the package was installed as a copy: a repository that merely lies around it is not its own.
-    """
-    here = Path(__file__)
-    try:
-        _git(here.parent, "ls-files", "--error-unmatch", here.name)
-        commit = _git(here.parent, "rev-parse", "--short=12", "HEAD")
-        changed = _git(here.parent.parent, "status", "--porcelain", "--untracked-files=no", ".")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changed else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    finished = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
-    )
-    return finished.stdout.strip()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from densewatch.cli.console import SOME_FAILED, progress_bar, stop, suggestion, warn
+from densewatch.cli.console import SOME_FAILED, progress_bar, stop, warn
 from densewatch.cli.options import (
     EngineOption,
     IouOption,
@@ -109,14 +109,15 @@ def evaluate(
     """
     from densewatch.benchmarking.machine import describe_engine
     from densewatch.data.dataset import DataError
+    from densewatch.imaging.read import ImageError
 
     _check_ahead(save_results)
-    try:
-        dataset, samples = _read(data, images, where, limit)
-    except DataError as error:
-        stop(error, SOME_FAILED)
     detector = load_detector(model, engine, threads, precision)
-    results = _detect_all(detector, samples, _category_ids(detector, dataset), threshold, iou)
+    try:
+        dataset, samples = read_samples(data, images, where, limit)
+        results = _detect_all(detector, dataset, samples, threshold, iou)
+    except (DataError, ImageError) as error:
+        stop(error, SOME_FAILED)
     if save_results is not None:
         save_results.write_text(json.dumps(results))
     metrics = _measure(data, results, samples, max_detections)
@@ -143,65 +144,43 @@ def _check_ahead(save_results: Path | None) -> None:
         stop(f"--save-results {save_results}: there is no folder {save_results.parent}")
 
 
-def _read(
-    data: Path, images: Path | None, where: str | None, limit: int | None
+def read_samples(
+    data: Path, images: Path | None, where: str | None, limit: int | None = None
 ) -> tuple[Dataset, list[Sample]]:
     """Read the data set, and pick the pictures that are wanted."""
     from densewatch.data.coco import read_coco
+    from densewatch.evaluation.run import select
 
     dataset = read_coco(data, images)
     for text, count in dataset.warnings.items():
         warn(f"{data}: {text} ({count} times)")
-    samples = list(dataset.samples)
-    if where is not None:
-        key, separator, value = where.partition("=")
-        if not separator:
-            stop(f"--where {where}: write it as KEY=VALUE, such as source=coco")
-        keys = sorted({name for sample in samples for name in sample.attributes})
-        if key not in keys:
-            stop(f"--where {where}: no picture of {data} has a {key!r}; {suggestion(key, keys)}")
-        samples = [sample for sample in samples if str(sample.attributes.get(key)) == value]
+    samples = list(dataset) if where is None else select(dataset, *_split_where(where))
     if not samples:
-        stop(f"{data}: there is no picture" + (f" where {where}" if where else ""))
+        stop(f"{data}: there is no picture")
     return dataset, samples[:limit]
 
 
-def _category_ids(detector: Detector, dataset: Dataset) -> list[int | None]:
-    """Return the data's category id of each of the model's labels; None where the data has no such class."""
-    id_of = {item.name: item.id for item in dataset.classes}
-    for name, count in dataset.class_counts().items():
-        if count and name not in detector.names:
-            hint = suggestion(name, detector.names)
-            stop(f"the data has objects of class {name!r}, which {detector.info.name} does not know: {hint}")
-    return [id_of.get(name) for name in detector.names]
+def _split_where(where: str) -> tuple[str, str]:
+    """Return the two sides of KEY=VALUE."""
+    key, separator, value = where.partition("=")
+    if not separator:
+        stop(f"--where {where}: write it as KEY=VALUE, such as source=coco")
+    return key, value
 
 
 def _detect_all(
-    detector: Detector,
-    samples: Sequence[Sample],
-    category_ids: Sequence[int | None],
-    threshold: float,
-    iou: float | None,
+    detector: Detector, dataset: Dataset, samples: Sequence[Sample], threshold: float, iou: float | None
 ) -> list[dict[str, Any]]:
-    """Return COCO results of all pictures."""
-    from densewatch.imaging.read import ImageError
+    """Return COCO results of all pictures; one that cannot be read ends it.
 
-    known = [
-        name
-        for name, category_id in zip(detector.names, category_ids, strict=True)
-        if category_id is not None
-    ]
-    ids = [-1 if category_id is None else category_id for category_id in category_ids]
-    results: list[dict[str, Any]] = []
+    Numbers without that picture would be numbers of another data set.
+    """
+    from densewatch.evaluation.run import collect_results
+
     with progress_bar("evaluating", len(samples)) as bar:
-        for sample in samples:
-            try:
-                detections = detector.detect(sample.path, threshold=threshold, iou=iou, only=known)
-            except ImageError as error:
-                stop(error, SOME_FAILED)  # numbers without this picture would be numbers of another data set
-            results += detections.to_coco(sample.image_id, ids)
-            bar.advance()
-    return results
+        return collect_results(
+            detector, dataset, samples, threshold=threshold, iou=iou, on_picture=bar.advance
+        )
 
 
 def _measure(

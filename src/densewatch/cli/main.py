@@ -16,6 +16,8 @@ from densewatch.cli import models
 from densewatch.cli.bench import bench
 from densewatch.cli.detect import detect
 from densewatch.cli.evaluate import evaluate
+from densewatch.cli.export import export
+from densewatch.cli.train import train
 
 app = typer.Typer(
     name="densewatch",
@@ -25,7 +27,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("detect")(detect)
+app.command("train")(train)
 app.command("evaluate")(evaluate)
+app.command("export")(export)
 app.command("bench")(bench)
 app.add_typer(models.app, name="models")
 

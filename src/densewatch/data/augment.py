@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from densewatch.data.augment_settings import AugmentSettings
 from densewatch.data.dataset import Sample
-
-
-class AugmentSettings(BaseModel):
-    """How training pictures are varied.
-
-    Attributes:
-        geometry: `square` fits the picture into a square of the training size, zooms by `zoom`, and cuts or pads to
-            the square; `shorter` scales the shorter side to the training size, as the paper does.
-        max_size: limit of the longer side in `shorter` geometry.
-        zoom: smallest and largest zoom in `square` geometry.
-        flip: probability of a horizontal flip.
-        photometric: probability of each change of brightness, contrast, saturation, hue and channel order.
-        min_visible: an object of which less than this share is left by a cut becomes an ignored region.
-        min_side: an object with a side shorter than this many pixels becomes an ignored region.
-        pad_value: RGB around a picture that does not fill its square.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    geometry: Literal["square", "shorter"] = "shorter"
-    max_size: int = Field(1333, ge=32)
-    zoom: tuple[float, float] = (1.0, 1.0)
-    flip: float = Field(0.5, ge=0, le=1)
-    photometric: float = Field(0.0, ge=0, le=1)
-    min_visible: float = Field(0.25, ge=0, le=1)
-    min_side: float = Field(3.0, ge=0)
-    pad_value: tuple[int, int, int] = (124, 116, 104)
 
 
 @dataclass(frozen=True)
@@ -104,13 +76,15 @@ class Augment:
 
     def _finish(self, image: Tensor, boxes: Tensor, sample: Sample) -> TrainingSample:
         """Clip boxes to the picture; objects of which too little is left become ignored regions."""
+        settings = self.settings
         height, width = image.shape[-2:]
         clipped = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
         sides = clipped[:, 2:] - clipped[:, :2]
-        area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+        whole_area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+        visible = sides.prod(dim=1) >= settings.min_visible * whole_area
+        clear = visible & (sides >= settings.min_side).all(dim=1)
         inside = (sides > 0).all(dim=1)
         is_object = torch.arange(len(boxes)) < len(sample.boxes)
-        clear = (sides.prod(dim=1) >= self.settings.min_visible * area) & (sides >= self.settings.min_side).all(dim=1)
         labels = torch.from_numpy(np.concatenate([sample.labels, sample.ignore_labels]))
         keep, ignore = inside & is_object & clear, inside & ~(is_object & clear)
         return TrainingSample(

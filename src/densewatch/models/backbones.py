@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
+import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -41,7 +43,7 @@ class Backbone(nn.Module):
         for stage in stages[:freeze_stages]:
             stage.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> Backbone:
+    def train(self, mode: bool = True) -> Self:
         """Switch to training; frozen stages stay in evaluation."""
         super().train(mode)
         for stage in self.stages[: self.freeze_stages]:
@@ -58,23 +60,29 @@ class Backbone(nn.Module):
 
 
 class TimmBackbone(nn.Module):
-    """Any timm model that offers `features_only` (needs the package timm)."""
+    """Any timm model that offers `features_only` (needs the package timm).
+
+    Attributes:
+        channels: of C3, C4, C5.
+        strides: of C3, C4, C5: always 8, 16, 32.
+
+    Raises:
+        ModuleNotFoundError: timm is not installed.
+        ValueError: timm has no such model, or it gives no features at these strides.
+    """
 
     strides = (8, 16, 32)
 
-    def __init__(self, name: str, pretrained: bool = False) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
-        import timm
-
-        self.body = timm.create_model(name, pretrained=pretrained, features_only=True)
-        reductions, channels = self.body.feature_info.reduction(), self.body.feature_info.channels()
+        self.body, reductions, channels = _timm_features(name)
         if not set(self.strides) <= set(reductions):
             raise ValueError(
                 f"timm model {name!r} has features at strides {reductions}, "
                 f"but a pyramid needs {list(self.strides)}"
             )
         self.levels = [reductions.index(stride) for stride in self.strides]
-        self.channels = tuple(channels[level] for level in self.levels)
+        self.channels: tuple[int, ...] = tuple(channels[level] for level in self.levels)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return C3, C4, C5 of normalised `images` `[N, 3, H, W]`."""
@@ -82,7 +90,22 @@ class TimmBackbone(nn.Module):
         return [features[level] for level in self.levels]
 
 
-def _norm_layer(config: BackboneConfig) -> Any:
+def _timm_features(name: str) -> tuple[nn.Module, list[int], list[int]]:
+    """Return the network, and the strides and channels of what it returns."""
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"backbone 'timm:{name}' needs the package timm: pip install 'densewatch[timm]'"
+        ) from error
+    try:
+        body: Any = timm.create_model(name, pretrained=False, features_only=True)
+    except RuntimeError as error:
+        raise ValueError(f"timm cannot make a backbone of {name!r}: {error}") from error
+    return body, body.feature_info.reduction(), body.feature_info.channels()
+
+
+def _norm_layer(config: BackboneConfig) -> Callable[[int], nn.Module]:
     norm = FrozenBatchNorm2d if config.norm == "frozen" else nn.BatchNorm2d
     return lambda channels: norm(channels, eps=config.norm_eps)
 
@@ -119,24 +142,42 @@ def fold_batch_norm(module: nn.Module) -> None:
             module[index + 1] = nn.Identity()
 
 
+def _measure_statistics(backbone: Backbone) -> None:
+    """Set the statistics of every batch norm to what noise has there, in place.
+
+    Folded with the statistics that batch norm starts from, mean 0 and variance 1, random weights would make a
+    network whose signal vanishes: each of MobileNetV2's depthwise convolutions shrinks it.
+    """
+    for layer in backbone.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.train()
+            layer.momentum = 1.0
+    with torch.no_grad():
+        backbone(torch.randn(2, 3, 128, 128))
+
+
 def build_backbone(config: BackboneConfig) -> Backbone | TimmBackbone:
     """Return the backbone that `config` names, with random weights.
 
     Raises:
+        ModuleNotFoundError: the name is timm's, and timm is not installed.
         ValueError: the name is unknown, or an option does not go with it.
     """
     if config.name.startswith("timm:"):
-        if config.norm != "batch" or config.freeze_stages:
-            raise ValueError("a timm backbone goes with norm 'batch' and freeze_stages 0 only")
+        ours = BackboneConfig(norm="batch")
+        if (config.norm, config.norm_eps, config.freeze_stages) != (ours.norm, ours.norm_eps, 0):
+            raise ValueError(
+                f"backbone {config.name!r} goes with norm 'batch', norm_eps {ours.norm_eps} and "
+                "freeze_stages 0 only"
+            )
         return TimmBackbone(config.name.removeprefix("timm:"))
     if config.name != "mobilenet_v2" and config.name not in RESNETS:
         known = ", ".join([*RESNETS, "mobilenet_v2", "timm:NAME"])
         raise ValueError(f"unknown backbone {config.name!r}: known are {known}")
+    if config.norm == "folded" and config.name != "mobilenet_v2":
+        raise ValueError(f"norm 'folded' goes with mobilenet_v2 only, not with {config.name}")
     backbone = _mobilenet_v2(config) if config.name == "mobilenet_v2" else _resnet(config)
     if config.norm == "folded":
-        if config.name != "mobilenet_v2":
-            raise ValueError(f"norm 'folded' goes with mobilenet_v2 only, not {config.name}")
+        _measure_statistics(backbone)
         fold_batch_norm(backbone)
-        for stage in backbone.stages:
-            stage.train()
     return backbone

@@ -12,7 +12,7 @@ MAX_LOG_SCALE = math.log(1000 / 16)
 
 
 def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Return the deltas `[..., 4]` (dx, dy, dw, dh) that turn `anchors` into `boxes`, both `[..., 4]` xyxy."""
+    """Return the deltas `[..., 4]` (dx, dy, dw, dh) from `anchors` to `boxes`, both `[..., 4]` xyxy."""
     sizes, anchor_sizes = boxes[..., 2:] - boxes[..., :2], anchors[..., 2:] - anchors[..., :2]
     centers, anchor_centers = boxes[..., :2] + sizes / 2, anchors[..., :2] + anchor_sizes / 2
     return torch.cat([(centers - anchor_centers) / anchor_sizes, (sizes / anchor_sizes).log()], dim=-1)

@@ -6,15 +6,29 @@ import torch
 from torch import Tensor, nn
 
 from densewatch.models.box_coding import decode_boxes
-from densewatch.models.retinanet import RetinaNet
+from densewatch.models.retinanet import DenseOutput, RetinaNet
+
+
+def select_candidates(output: DenseOutput, topk: int) -> tuple[Tensor, Tensor]:
+    """Return the best `topk` anchors of each level, best first: boxes `[N, K, 4]` xyxy, scores `[N, K, C]`.
+
+    Anchors are ranked by their best class, so the best `topk` (anchor, class) pairs are always among them.
+    A level with fewer anchors gives all it has.
+    """
+    boxes, scores = [], []
+    for logits, deltas, anchors in zip(*output, strict=True):
+        count = torch.sym_min(topk, anchors.shape[0])
+        best = logits.amax(dim=2).topk(count, dim=1).indices
+        boxes.append(decode_boxes(_pick(deltas, best), anchors[best]))
+        scores.append(_pick(logits, best).sigmoid())
+    return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
 
 
 class CandidateNet(nn.Module):
     """A detector as model files carry it: uint8 pictures in, candidates out, NMS left to the runtime.
 
     Attributes:
-        topk: how many anchors each level passes on; ranked by their best class, so the best `topk` (anchor, class)
-            pairs are always among them.
+        topk: how many anchors each level passes on.
     """
 
     def __init__(self, network: RetinaNet, topk: int = 1000) -> None:
@@ -23,15 +37,8 @@ class CandidateNet(nn.Module):
         self.topk = topk
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return boxes `[N, K, 4]` xyxy in input pixels and scores `[N, K, C]` of `image` uint8 `[N, H, W, 3]`."""
-        output = self.network(image.permute(0, 3, 1, 2).float() / 255)
-        boxes, scores = [], []
-        for logits, deltas, anchors in zip(*output, strict=True):
-            count = torch.sym_min(self.topk, anchors.shape[0])
-            best = logits.amax(dim=2).topk(count, dim=1).indices
-            boxes.append(decode_boxes(_pick(deltas, best), anchors[best]))
-            scores.append(_pick(logits, best).sigmoid())
-        return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
+        """Return boxes `[N, K, 4]` in input pixels and scores `[N, K, C]` of `image` uint8 `[N, H, W, 3]`."""
+        return select_candidates(self.network(image.permute(0, 3, 1, 2).float() / 255), self.topk)
 
 
 def _pick(values: Tensor, index: Tensor) -> Tensor:

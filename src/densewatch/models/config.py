@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 Preset = Literal["paper", "torchvision-v1", "torchvision-v2", "light"]
 PRESETS: tuple[str, ...] = get_args(Preset)
+BoxLoss = Literal["smooth_l1", "l1", "giou"]
+
+_Several = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 
 
 class _Strict(BaseModel):
@@ -18,10 +21,10 @@ class BackboneConfig(_Strict):
     """What computes C3 to C5.
 
     Attributes:
-        name: `resnet18` … `resnet152`, `resnext50_32x4d`, `resnext101_32x8d`, `resnext101_64x4d`, `mobilenet_v2`,
-            or `timm:NAME` for any timm model that offers `features_only`.
+        name: `resnet18` … `resnet152`, `resnext50_32x4d`, `resnext101_32x8d`, `resnext101_64x4d`,
+            `mobilenet_v2`, or `timm:NAME` for any timm model that offers `features_only`.
         norm: `batch` trains batch norm; `frozen` keeps its statistics and weights; `folded` has none: each
-            convolution carries a bias instead.
+            convolution carries a bias instead (mobilenet_v2 only).
         norm_eps: epsilon of batch norm. torchvision overwrites it with 0 for its published V1 weights.
         freeze_stages: how many leading stages get no gradient; 1 is the stem, 2 the stem and C2, …
         mean: RGB, of pixel values 0 to 1, subtracted before the first convolution.
@@ -33,7 +36,7 @@ class BackboneConfig(_Strict):
     norm_eps: float = Field(1e-5, ge=0)
     freeze_stages: int = Field(0, ge=0, le=5)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
 
 
 class PyramidConfig(_Strict):
@@ -57,7 +60,7 @@ class HeadConfig(_Strict):
         width: channels of a tower.
         depth: 3×3 convolutions before the output.
         norm: after each tower convolution.
-        groups: of GroupNorm.
+        groups: of GroupNorm; `width` is a multiple of it.
         depthwise: 3×3 convolutions are split into a depthwise and a pointwise one.
         prior: probability of an object that the last bias starts from (paper, section 4.1).
     """
@@ -68,6 +71,12 @@ class HeadConfig(_Strict):
     groups: int = Field(32, ge=1)
     depthwise: bool = False
     prior: float = Field(0.01, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _groups_divide_width(self) -> Self:
+        if self.norm == "group" and self.width % self.groups:
+            raise ValueError(f"head width {self.width} is not a multiple of its {self.groups} norm groups")
+        return self
 
 
 class AnchorConfig(_Strict):
@@ -82,9 +91,9 @@ class AnchorConfig(_Strict):
         stride_rule: `fixed` is 8 … 128; `grid` is input side // grid side, as torchvision has it.
     """
 
-    sizes: tuple[float, float, float, float, float] = (32, 64, 128, 256, 512)
-    scales: tuple[float, ...] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    sizes: Annotated[_Several, Field(min_length=5, max_length=5)] = (32, 64, 128, 256, 512)
+    scales: _Several = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+    ratios: _Several = (0.5, 1.0, 2.0)
     rounding: Literal["none", "integer"] = "none"
     center: Literal["corner", "half"] = "corner"
     stride_rule: Literal["fixed", "grid"] = "fixed"
@@ -110,7 +119,8 @@ class LossConfig(_Strict):
         normaliser: what the sums are divided by: `image`: each picture's own foreground count, then the mean
             over pictures (torchvision; sparse pictures weigh more an object); `batch`: the batch's count;
             `ema`: the batch's count, smoothed over batches (detectron2; momentum 0.9, start 100).
-        ignore_overlap: anchors of which at least this share lies in an ignored region get no loss in its class.
+        ignore_overlap: an anchor of which at least this share lies in an ignored region gets no loss in the
+            region's class.
     """
 
     foreground_iou: float = Field(0.5, gt=0, le=1)
@@ -118,11 +128,19 @@ class LossConfig(_Strict):
     low_quality_matches: bool = False
     alpha: float = Field(0.25, ge=0, le=1)
     gamma: float = Field(2.0, ge=0)
-    box_loss: Literal["smooth_l1", "l1", "giou"] = "smooth_l1"
+    box_loss: BoxLoss = "smooth_l1"
     beta: float = Field(0.1, gt=0)
     box_weight: float = Field(1.0, ge=0)
     normaliser: Literal["image", "batch", "ema"] = "image"
     ignore_overlap: float = Field(0.5, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> Self:
+        if self.background_iou > self.foreground_iou:
+            raise ValueError(
+                f"background_iou {self.background_iou} is above foreground_iou {self.foreground_iou}"
+            )
+        return self
 
 
 class RetinaNetConfig(_Strict):

@@ -73,13 +73,22 @@ class Criterion(nn.Module):
         """
         matches = [self._match(anchors, target) for target in targets]
         divisors = self._divisors([int((matched_idxs >= 0).sum()) for matched_idxs in matches])
-        classification, box_regression = cls_logits.new_zeros(()), bbox_deltas.new_zeros(())
-        for logits, deltas, target, matched_idxs, divisor in zip(
-            cls_logits, bbox_deltas, targets, matches, divisors, strict=True
-        ):
-            classification = classification + self._classification(logits, anchors, target, matched_idxs) / divisor
-            box_regression = box_regression + self._box_regression(deltas, anchors, target, matched_idxs) / divisor
-        return Losses(classification, self.config.box_weight * box_regression)
+        classification = [
+            self._classification(logits, anchors, target, matched_idxs) / divisor
+            for logits, target, matched_idxs, divisor in zip(
+                cls_logits, targets, matches, divisors, strict=True
+            )
+        ]
+        box_regression = [
+            self._box_regression(deltas, anchors, target, matched_idxs) / divisor
+            for deltas, target, matched_idxs, divisor in zip(
+                bbox_deltas, targets, matches, divisors, strict=True
+            )
+        ]
+        return Losses(
+            classification=torch.stack(classification).sum(),
+            box_regression=self.config.box_weight * torch.stack(box_regression).sum(),
+        )
 
     def _match(self, anchors: Tensor, target: Target) -> Tensor:
         config = self.config
@@ -87,7 +96,7 @@ class Criterion(nn.Module):
         return match_anchors(iou, config.foreground_iou, config.background_iou, config.low_quality_matches)
 
     def _divisors(self, foreground: list[int]) -> list[float]:
-        """Return what each picture's sums are divided by, so that the batch's loss is the sum of quotients."""
+        """Return what each picture's sums are divided by; the batch's loss is the sum of the quotients."""
         if self.config.normaliser == "image":
             return [max(count, 1) * len(foreground) for count in foreground]
         batch = float(max(sum(foreground), 1))
@@ -97,7 +106,9 @@ class Criterion(nn.Module):
             batch = float(self.smoothed_foreground)
         return [batch] * len(foreground)
 
-    def _classification(self, logits: Tensor, anchors: Tensor, target: Target, matched_idxs: Tensor) -> Tensor:
+    def _classification(
+        self, logits: Tensor, anchors: Tensor, target: Target, matched_idxs: Tensor
+    ) -> Tensor:
         foreground = torch.nonzero(matched_idxs >= 0).squeeze(1)
         labels = target.labels[matched_idxs[foreground]]
         wanted = torch.zeros_like(logits)
@@ -111,10 +122,13 @@ class Criterion(nn.Module):
         weights[foreground, labels] = 1
         return (weights * sigmoid_focal_loss(logits, wanted, self.config.alpha, self.config.gamma)).sum()
 
-    def _box_regression(self, deltas: Tensor, anchors: Tensor, target: Target, matched_idxs: Tensor) -> Tensor:
+    def _box_regression(
+        self, deltas: Tensor, anchors: Tensor, target: Target, matched_idxs: Tensor
+    ) -> Tensor:
         foreground = torch.nonzero(matched_idxs >= 0).squeeze(1)
         boxes = target.boxes[matched_idxs[foreground]]
-        return box_loss(deltas[foreground], boxes, anchors[foreground], self.config.box_loss, self.config.beta)
+        config = self.config
+        return box_loss(deltas[foreground], boxes, anchors[foreground], config.box_loss, config.beta)
 
 
 def overlap_share(boxes: Tensor, region: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from densewatch.models.layers import conv3x3
 
 
 class FeaturePyramid(nn.Module):
-    """Lin et al., Feature Pyramid Networks, 2017, with P6 and P7 as in RetinaNet (paper, section 4, footnote 2)."""
+    """Lin et al., Feature Pyramid Networks, 2017; P6 and P7 as RetinaNet has them (paper, section 4)."""
 
     def __init__(self, channels: tuple[int, ...], config: PyramidConfig) -> None:
         super().__init__()

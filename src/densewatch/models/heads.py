@@ -25,7 +25,7 @@ def _init(module: nn.Module, depthwise: bool) -> None:
     """Start from a deviation of 0.01 (paper, section 4.1).
 
     A depthwise convolution sees nine values, not thousands: with 0.01 its output would all but vanish, so
-    depthwise-separable towers keep the variance of their input instead (He et al. 2015).
+    depthwise-separable layers keep the variance of their input instead (He et al. 2015).
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
@@ -40,25 +40,28 @@ def _init(module: nn.Module, depthwise: bool) -> None:
 class DenseHead(nn.Module):
     """A tower and an output convolution with `outputs` values an anchor."""
 
-    def __init__(self, in_channels: int, config: HeadConfig, per_cell: int, outputs: int, bias: float = 0.0) -> None:
+    def __init__(
+        self, in_channels: int, config: HeadConfig, per_cell: int, outputs: int, bias: float = 0.0
+    ) -> None:
         super().__init__()
         self.outputs = outputs
         channels = config.width if config.depth else in_channels
         self.tower = _tower(in_channels, config)
         self.output = conv3x3(channels, per_cell * outputs, config.depthwise)
         _init(self.tower, config.depthwise)
-        _init(self.output, depthwise=False)
-        last = self.output[-1] if isinstance(self.output, nn.Sequential) else self.output
+        _init(self.output, config.depthwise)
+        *_, last = (layer for layer in self.output.modules() if isinstance(layer, nn.Conv2d))
+        nn.init.normal_(last.weight, std=0.01)
         nn.init.constant_(last.bias, bias)  # type: ignore[arg-type]
 
     def forward(self, feature: Tensor) -> Tensor:
         """Return `[N, H * W * A, outputs]` from one level `[N, C, H, W]`."""
-        values = self.output(self.tower(feature))
+        values: Tensor = self.output(self.tower(feature))
         return values.permute(0, 2, 3, 1).reshape(values.shape[0], -1, self.outputs)
 
 
 def class_head(in_channels: int, config: HeadConfig, per_cell: int, num_classes: int) -> DenseHead:
-    """Return the classification subnet; its last bias starts from the prior π, else early training diverges."""
+    """Return the classification subnet; its last bias starts from the prior π (paper, section 4.1)."""
     bias = -math.log((1 - config.prior) / config.prior)
     return DenseHead(in_channels, config, per_cell, num_classes, bias)
 

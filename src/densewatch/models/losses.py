@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou_loss
 
 from densewatch.models.box_coding import decode_boxes, encode_boxes
+from densewatch.models.config import BoxLoss
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -27,10 +26,8 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gam
     return weights * wrong_way.sigmoid() ** gamma * -F.logsigmoid(-wrong_way)
 
 
-def box_loss(
-    deltas: Tensor, boxes: Tensor, anchors: Tensor, kind: Literal["smooth_l1", "l1", "giou"], beta: float = 0.1
-) -> Tensor:
-    """Return the summed loss of matched anchors.
+def box_loss(deltas: Tensor, boxes: Tensor, anchors: Tensor, kind: BoxLoss, beta: float = 0.1) -> Tensor:
+    """Return the summed loss of matched anchors, a scalar.
 
     Args:
         deltas: the network's output for them, `[M, 4]`.

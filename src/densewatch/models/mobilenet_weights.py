@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from densewatch.models.backbones import Backbone
 
@@ -17,18 +19,30 @@ def load_mobilenet_v2(backbone: Backbone, path: Path) -> None:
     The arrays are in network order, OIHW; those of the classifier, which a backbone has not, are left over.
 
     Raises:
-        ValueError: a shape in the file differs from the backbone's.
+        ValueError: an array is missing, or its shape differs from the backbone's.
     """
     convolutions = [layer for layer in backbone.modules() if isinstance(layer, nn.Conv2d)]
     with np.load(path, allow_pickle=False) as arrays:
         names = sorted(key.removesuffix(".weight") for key in arrays.files if key.endswith(".weight"))
+        if len(names) < len(convolutions):
+            raise ValueError(
+                f"{path}: has weights of {len(names)} convolutions, but the backbone has {len(convolutions)}"
+            )
         for name, convolution in zip(names, convolutions, strict=False):
-            weight, bias = (torch.from_numpy(arrays[f"{name}.{part}"]) for part in ("weight", "bias"))
-            if weight.shape != convolution.weight.shape or convolution.bias is None:
-                raise ValueError(
-                    f"{path}: {name} is {tuple(weight.shape)} with bias, "
-                    f"but the backbone's convolution is {convolution}"
-                )
-            with torch.no_grad():
-                convolution.weight.copy_(weight)
-                convolution.bias.copy_(bias)
+            for part in ("weight", "bias"):
+                _put(arrays, f"{name}.{part}", getattr(convolution, part), path)
+
+
+def _put(arrays: Mapping[str, NDArray[np.float32]], name: str, parameter: Tensor | None, path: Path) -> None:
+    """Copy the array `name` into `parameter`."""
+    if parameter is None:
+        raise ValueError(f"{path}: {name} has no place in this backbone; it must have norm 'folded'")
+    if name not in arrays:
+        raise ValueError(f"{path}: has no array {name}")
+    value = torch.from_numpy(arrays[name])
+    if value.shape != parameter.shape:
+        raise ValueError(
+            f"{path}: {name} is {list(value.shape)}, but the backbone's is {list(parameter.shape)}"
+        )
+    with torch.no_grad():
+        parameter.copy_(value)

@@ -33,6 +33,9 @@ class DenseOutput(NamedTuple):
 class RetinaNet(nn.Module):
     """Backbone, feature pyramid, and two small subnets that look at every place of every level."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: RetinaNetConfig) -> None:
         super().__init__()
         self.config = config

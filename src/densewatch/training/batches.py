@@ -7,20 +7,22 @@ whether the run was stopped and resumed in between.
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
-from torch.utils.data import Sampler
 
-from densewatch.data.augment import Augment, AugmentSettings, TrainingSample
+from densewatch.data.augment import Augment, TrainingSample
+from densewatch.data.augment_settings import AugmentSettings
 from densewatch.data.coco import add_teacher, read_coco
-from densewatch.data.dataset import Dataset, merge
-from densewatch.imaging.read import read_image
+from densewatch.data.dataset import DataError, Dataset, merge
+from densewatch.imaging.read import ImageError, read_image
 from densewatch.metadata import ClassInfo
 from densewatch.models.criterion import Target
 from densewatch.training.settings import DataSource
@@ -29,9 +31,15 @@ STRIDE = 32
 
 
 class Draw(NamedTuple):
-    """One picture of one step: which, at what size, and the seed of its augmentation."""
+    """One picture of one step.
 
-    index: int
+    Attributes:
+        picture: its index in the data set.
+        imgsz: training size, pixels.
+        seed: of its augmentation.
+    """
+
+    picture: int
     imgsz: int
     seed: int
 
@@ -44,7 +52,15 @@ class Batch(NamedTuple):
 
 
 def read_source(source: DataSource, classes: tuple[ClassInfo, ...] | None = None) -> Dataset:
-    """Read one data source, with its teacher's boxes where it has some."""
+    """Read one data source, with its teacher's boxes where it has some.
+
+    Args:
+        source: where the data lies.
+        classes: what decides the labels; None takes the classes of the data.
+
+    Raises:
+        DataError: the data cannot be used, or `where` leaves no picture.
+    """
     dataset = read_coco(source.annotations, source.images, classes=classes, unlabelled=not source.labelled)
     if source.teacher is not None:
         dataset = add_teacher(
@@ -57,21 +73,31 @@ def read_source(source: DataSource, classes: tuple[ClassInfo, ...] | None = None
             if all(str(sample.attributes.get(key)) == value for key, value in source.where.items())
         ]
         dataset = Dataset(tuple(kept), dataset.classes, dataset.warnings)
+    if not len(dataset):
+        wanted = ", ".join(f"{key}={value}" for key, value in source.where.items())
+        raise DataError(f"{source.annotations}: there is no picture" + (f" where {wanted}" if wanted else ""))
     return dataset
 
 
 def read_sources(sources: Sequence[DataSource]) -> Dataset:
-    """Read and join the data of a run; the first source decides the classes."""
+    """Read and join the data of a run; the first source decides the classes.
+
+    Raises:
+        DataError: a source cannot be used, or has other classes than the first.
+    """
     first = read_source(sources[0])
     others = [read_source(source, first.classes) for source in sources[1:]]
-    repeated = [
-        dataset for source, dataset in zip(sources, [first, *others], strict=True) for _ in range(source.repeat)
-    ]
+    repeated: list[Dataset] = []
+    for source, dataset in zip(sources, [first, *others], strict=True):
+        repeated += [dataset] * source.repeat
     return merge(repeated)
 
 
 class StepSampler(Sampler[list[Draw]]):
-    """Draws the batches of steps `start` … `total`; every epoch goes through all pictures in a new order."""
+    """Draws the batches of the steps from `start` to before `total`, counted from 0.
+
+    Every epoch goes through all pictures in a new order; its last batch may be smaller.
+    """
 
     def __init__(
         self, num_samples: int, batch: int, imgsz: Sequence[int], seed: int, start: int, total: int
@@ -112,10 +138,14 @@ class AugmentedDataset(TorchDataset[TrainingSample]):
         self.augment = Augment(settings)
 
     def __getitem__(self, draw: Draw) -> TrainingSample:
-        sample = self.dataset[draw.index]
+        sample = self.dataset[draw.picture]
+        try:
+            pixels = read_image(sample.path)
+        except ImageError as error:  # a plain message comes out of a worker process whole
+            raise DataError(str(error)) from error
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw.seed)
-            return self.augment(read_image(sample.path), sample, draw.imgsz)
+            return self.augment(pixels, sample, draw.imgsz)
 
 
 def collate(samples: Sequence[TrainingSample], pad_value: tuple[int, int, int]) -> Batch:
@@ -132,25 +162,30 @@ def collate(samples: Sequence[TrainingSample], pad_value: tuple[int, int, int]) 
     return Batch(images, targets)
 
 
-class _Collate:
-    """`collate` with its padding, in a form that worker processes can be given."""
-
-    def __init__(self, pad_value: tuple[int, int, int]) -> None:
-        self.pad_value = pad_value
-
-    def __call__(self, samples: Sequence[TrainingSample]) -> Batch:
-        return collate(samples, self.pad_value)
+def _leave_ctrl_c_to_the_run(worker: int) -> None:
+    """Keep a worker alive through Ctrl-C, which the terminal sends to all: the run ends its step first."""
+    del worker  # the loader passes its number
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def make_loader(
     dataset: Dataset, sampler: StepSampler, augment: AugmentSettings, workers: int
 ) -> DataLoader[TrainingSample]:
-    """Return a loader that gives the `Batch` of each step of `sampler`."""
+    """Return a loader that gives the `Batch` of each step of `sampler`.
+
+    Args:
+        dataset: what the sampler draws from.
+        sampler: which pictures each step sees.
+        augment: how they are varied.
+        workers: processes that read pictures; 0 reads them in this one.
+    """
     return DataLoader(
         AugmentedDataset(dataset, augment),
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=_Collate(augment.pad_value),
+        collate_fn=partial(collate, pad_value=augment.pad_value),
+        worker_init_fn=_leave_ctrl_c_to_the_run,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # its own: the loader must not draw from the run's random numbers
     )

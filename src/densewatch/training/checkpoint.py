@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -38,12 +39,16 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
         with safe_open(path, framework="pt") as file:
             metadata = (file.metadata() or {}).get(METADATA_KEY)
             if metadata is None:
-                raise CheckpointError(f"{path}: has no densewatch metadata, so it is not a densewatch checkpoint")
-            return {name: file.get_tensor(name) for name in file.keys()}, ModelInfo.model_validate_json(metadata)
+                raise CheckpointError(
+                    f"{path}: has no densewatch metadata, so it is no checkpoint of densewatch"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            return tensors, ModelInfo.model_validate_json(metadata)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read as safetensors: {error}") from error
     except ValidationError as error:
-        raise CheckpointError(f"{path}: its metadata is not understood: {error.errors()[0]['msg']}") from error
+        message = error.errors()[0]["msg"]
+        raise CheckpointError(f"{path}: its metadata is not understood: {message}") from error
 
 
 def load_network(path: Path) -> tuple[RetinaNet, ModelInfo]:
@@ -74,9 +79,12 @@ def load_state(path: Path) -> dict[str, Any]:
     """Return what `save_state` wrote.
 
     Raises:
-        CheckpointError: there is no such file.
+        CheckpointError: there is no such file, or it is broken.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: not found, so there is no run to resume")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError) as error:
+        raise CheckpointError(f"{path}: cannot be read, so the run cannot go on: {error}") from error
     return state

@@ -28,7 +28,9 @@ def initialise(network: RetinaNet, init: Path | None) -> None:
         return
     tensors, _ = read_checkpoint(init)
     own = network.state_dict()
-    fitting = {name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape}
+    fitting = {
+        name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape
+    }
     if not fitting:
         raise CheckpointError(f"{init}: none of its {len(tensors)} tensors fits this network")
     network.load_state_dict(fitting, strict=False)

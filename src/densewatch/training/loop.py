@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
 
 import torch
-import yaml
 from lightning_fabric import Fabric
-from torch import nn
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch.optim.lr_scheduler import LambdaLR
 
 from densewatch.metadata import ModelInfo
@@ -21,162 +19,245 @@ from densewatch.models.retinanet import RetinaNet
 from densewatch.training.batches import Batch, StepSampler, make_loader, read_source, read_sources
 from densewatch.training.checkpoint import load_state, save_checkpoint, save_state
 from densewatch.training.describe import describe
+from densewatch.training.errors import TrainingError
+from densewatch.training.folder import MODEL_FILE, STATE_FILE, prepare_folder, write_settings
 from densewatch.training.initial import initialise
 from densewatch.training.log import RunLog
 from densewatch.training.optimisation import average_weights, learning_rate_factor, make_optimizer
 from densewatch.training.settings import TrainSettings
 from densewatch.training.validate import validate
 
-STATE_FILE = "state.pt"
-MODEL_FILE = "model.safetensors"
-SETTINGS_FILE = "settings.yaml"
-_LOG_STEPS = 20
+LOG_STEPS = 20
+"""Steps between two rows of `metrics.csv`; a row is about its own step, not a mean."""
+
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on; the message says why and where to look."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, for whoever shows it."""
+    """Where a run stands, for whoever shows it.
+
+    Attributes:
+        step: steps done.
+        total_steps: of the whole run.
+        epoch: epochs done.
+        loss: of this step.
+        lr: learning rate of this step, the highest where parts of the network have their own.
+        images_per_second: since the last row of the log.
+        metrics: of the validation data, where this step was measured.
+    """
 
     step: int
     total_steps: int
     epoch: int
     loss: float
+    lr: float
     images_per_second: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class StepResult(NamedTuple):
+    """The numbers of one step; `grad_norm` is the one before clipping."""
+
+    loss: float
+    classification: float
+    box_regression: float
+    grad_norm: float
+    lr: float
 
 
 class Trainer:
-    """One training run in a folder: `settings.yaml`, `metrics.csv`, `model.safetensors`, `state.pt`."""
+    """One training run in a folder: `settings.yaml`, `metrics.csv`, `model.safetensors`, `state.pt`.
+
+    Attributes:
+        folder: of the run.
+        train_data: what it learns from.
+        val_data: what it is measured on, if anything.
+        step: steps done.
+        total_steps: of the whole run.
+    """
 
     def __init__(self, settings: TrainSettings) -> None:
+        """Read the data and build the network; with `settings.resume`, go back to where the run was saved.
+
+        Raises:
+            TrainingError: the folder, the device or the network's settings cannot be used.
+            DataError: the data cannot be used.
+            CheckpointError: the weights to start from, or the state to resume from, cannot be used.
+        """
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         self.settings = settings
         self.folder = prepare_folder(settings)
+        self.fabric = _make_fabric(settings)
         self.train_data = read_sources(settings.data)
         self.val_data = read_source(settings.val, self.train_data.classes) if settings.val else None
-        self.fabric = _fabric(settings)
-        self.fabric.seed_everything(settings.seed, verbose=False)
-        config = settings.network(len(self.train_data.classes))
-        network = RetinaNet(config)
-        initialise(network, settings.init)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.criterion = Criterion(config.loss).to(self.fabric.device)
-        optimizer = make_optimizer(network, settings)
         self.steps_per_epoch = math.ceil(len(self.train_data) / settings.batch)
         self.total_steps = self.steps_per_epoch * settings.epochs
-        self.schedule = LambdaLR(optimizer, learning_rate_factor(settings, self.total_steps))
-        self.network, self.optimizer = self.fabric.setup(network, optimizer)
-        self.plain_network = network
-        self.averaged = average_weights(network, settings.ema) if settings.ema else None
         self.step = 0
+        self._stopping = False
+        self._build()
         if settings.resume:
             self._restore(load_state(self.folder / STATE_FILE))
+        write_settings(settings, self.folder)
+
+    def _build(self) -> None:
+        settings = self.settings
+        self.fabric.seed_everything(settings.seed, verbose=False)
+        config = settings.network(len(self.train_data.classes))
+        try:
+            network = RetinaNet(config)
+        except ValueError as error:
+            raise TrainingError(f"the network cannot be built: {error}") from error
+        initialise(network, settings.init)
+        network = network.to(memory_format=torch.channels_last)
+        self.criterion = Criterion(config.loss).to(self.fabric.device)
+        optimizer = make_optimizer(network, settings)
+        self.schedule = LambdaLR(optimizer, learning_rate_factor(settings, self.total_steps))
+        self.plain_network = network
+        self.network, self.optimizer = self.fabric.setup(network, optimizer)
+        self.averaged = average_weights(network, settings.ema) if settings.ema else None
 
     @property
-    def best_network(self) -> nn.Module:
+    def best_network(self) -> RetinaNet:
         """The network that is saved and measured: the averaged one where there is one."""
-        return self.averaged.module if self.averaged is not None else self.plain_network
+        if self.averaged is None:
+            return self.plain_network
+        return cast(RetinaNet, self.averaged.module)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step is done."""
+        return self.step >= self.total_steps
+
+    def stop(self) -> None:
+        """Make `run` save and return after the step that it is at; for signal handlers."""
+        self._stopping = True
 
     def run(self, report: Callable[[Progress], None] = lambda _: None) -> dict[str, float]:
-        """Train to the end and return the last measurement, as metric → value.
+        """Train to the end, or until `stop`, and return the last measurement, as metric → value.
+
+        Args:
+            report: is called after every step.
 
         Raises:
             TrainingError: the loss is no longer finite; the batch is then in the run's folder.
+            DataError: a picture cannot be decoded.
         """
         settings = self.settings
         sampler = StepSampler(
             len(self.train_data), settings.batch, settings.imgsz, settings.seed, self.step, self.total_steps
         )
-        metrics: dict[str, float] = {}
-        with RunLog(self.folder) as log:
+        last_metrics: dict[str, float] = {}
+        with RunLog(self.folder, self.step) as log:
             started, images = time.monotonic(), 0
             for batch in make_loader(self.train_data, sampler, settings.augment, settings.workers):
-                losses, grad_norm = self._train_step(batch)
+                result = self._train_step(batch)
                 self.step += 1
                 images += len(batch.images)
-                epoch = self.step // self.steps_per_epoch
-                if self.step % _LOG_STEPS == 0 or self.step == self.total_steps:
-                    speed = images / (time.monotonic() - started)
-                    report(Progress(self.step, self.total_steps, epoch, float(losses.total), speed))
-                    log.write("metrics", self.step, self._row(losses, grad_norm, speed))
+                speed = images / (time.monotonic() - started)
+                if self.step % LOG_STEPS == 0 or self.finished:
+                    log.write("metrics", self.step, self._row(result, speed))
                     started, images = time.monotonic(), 0
-                if self._is_measured():
-                    metrics = self._measure(log)
-                    started = time.monotonic()
-                if self.step % settings.save_every == 0 or self.step == self.total_steps:
+                metrics = self._measure(log) if self._is_measured() else {}
+                report(self._progress(result, speed, metrics))
+                if metrics or self.step % settings.save_every == 0 or self.finished or self._stopping:
                     self._save(metrics)
-        return metrics
+                    started, images = time.monotonic(), 0  # neither measuring nor saving is training
+                last_metrics = metrics or last_metrics
+                if self._stopping:
+                    break
+        return last_metrics
 
-    def _train_step(self, batch: Batch) -> tuple[Losses, float]:
+    def _train_step(self, batch: Batch) -> StepResult:
         self.network.train()
-        images = batch.images.to(self.fabric.device, non_blocking=True).float().div_(255)
+        device = self.fabric.device
+        images = batch.images.to(device, non_blocking=True).float().div_(255)
         output = self.network(images.contiguous(memory_format=torch.channels_last))
         losses: Losses = self.criterion(
             torch.cat(output.cls_logits, dim=1).float(),
             torch.cat(output.bbox_deltas, dim=1).float(),
             torch.cat(output.anchors),
-            [target.to(self.fabric.device) for target in batch.targets],
+            [target.to(device) for target in batch.targets],
         )
         self.optimizer.zero_grad()
         self.fabric.backward(losses.total)
-        limit = self.settings.clip_grad or math.inf
-        norm = self.fabric.clip_gradients(
-            self.network, self.optimizer, max_norm=limit, error_if_nonfinite=False
+        grad_norm = self._clip_gradients()
+        result = StepResult(
+            losses.total.item(),
+            losses.classification.item(),
+            losses.box_regression.item(),
+            grad_norm,
+            float(max(self.schedule.get_last_lr())),
         )
-        if not (math.isfinite(losses.total.item()) and math.isfinite(norm)) and self.settings.precision != "fp16":
-            self._stop_on_nonfinite(batch, losses, float(norm))
+        self._check_finite(batch, result)
         self.optimizer.step()
         self.schedule.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.plain_network)
-        return losses, float(norm)
+        return result
 
-    def _stop_on_nonfinite(self, batch: Batch, losses: Losses, norm: float) -> None:
+    def _clip_gradients(self) -> float:
+        """Limit the gradient's norm, and return what it was."""
+        norm = self.fabric.clip_gradients(
+            self.network,
+            self.optimizer,
+            max_norm=self.settings.clip_grad or math.inf,
+            error_if_nonfinite=False,
+        )
+        assert isinstance(norm, torch.Tensor)  # it is None only where values are clipped instead
+        return norm.item()
+
+    def _check_finite(self, batch: Batch, result: StepResult) -> None:
+        """Stop, with the batch written out, unless loss and gradient are finite.
+
+        In fp16 a gradient may overflow while its scale is still being sought: the gradient scaler then skips
+        the step and lowers the scale. At a scale of 1 or less, that is no longer the reason.
+        """
+        if math.isfinite(result.loss):
+            scale = self.fabric.strategy.precision.state_dict().get("scale", 0)
+            if math.isfinite(result.grad_norm) or scale > 1:
+                return
         file = self.folder / f"nonfinite-step{self.step}.pt"
         torch.save({"images": batch.images, "targets": [vars(target) for target in batch.targets]}, file)
         raise TrainingError(
-            f"step {self.step}: the loss is {float(losses.classification):g} (class) + "
-            f"{float(losses.box_regression):g} (box), its gradient's norm {norm:g}; the batch is in {file}. "
-            "Usual causes: a learning rate that is too high, or too short a warm-up"
+            f"step {self.step}: the loss is {result.classification:g} (class) + "
+            f"{result.box_regression:g} (box), its gradient's norm {result.grad_norm:g}; the batch is in "
+            f"{file}. Usual causes: a learning rate that is too high, or too short a warm-up"
         )
 
-    def _row(self, losses: Losses, grad_norm: float, speed: float) -> dict[str, float | None]:
-        return {
-            "epoch": self.step / self.steps_per_epoch,
-            "loss": float(losses.total),
-            "classification": float(losses.classification),
-            "box_regression": float(losses.box_regression),
-            "grad_norm": grad_norm,
-            "lr": max(self.schedule.get_last_lr()),
-            "images_per_second": speed,
-        }
+    def _row(self, result: StepResult, images_per_second: float) -> dict[str, float | None]:
+        epoch = self.step / self.steps_per_epoch
+        return {"epoch": epoch, **result._asdict(), "images_per_second": images_per_second}
+
+    def _progress(
+        self, result: StepResult, images_per_second: float, metrics: Mapping[str, float]
+    ) -> Progress:
+        epoch = self.step // self.steps_per_epoch
+        return Progress(
+            self.step, self.total_steps, epoch, result.loss, result.lr, images_per_second, metrics
+        )
 
     def _is_measured(self) -> bool:
-        if self.val_data is None:
-            return False
         epoch, inside = divmod(self.step, self.steps_per_epoch)
-        return inside == 0 and (epoch % self.settings.eval_every == 0 or self.step == self.total_steps)
+        due = inside == 0 and (epoch % self.settings.eval_every == 0 or self.finished)
+        return due and self.val_data is not None
 
     def _measure(self, log: RunLog) -> dict[str, float]:
-        assert self.val_data is not None and self.settings.val is not None
-        metrics = validate(
-            self.best_network, self.val_data, self.settings.val.annotations, self.settings.resize, self.fabric.device
-        )
+        assert self.val_data is not None
+        assert self.settings.val is not None
+        annotations, resize = self.settings.val.annotations, self.settings.resize
+        metrics = validate(self.best_network, self.val_data, annotations, resize, self.fabric.device)
         log.write("validation", self.step, metrics)
         return {name: value for name, value in metrics.items() if value is not None}
 
     def _save(self, metrics: dict[str, float]) -> None:
-        info = self.describe(metrics)
-        save_checkpoint(self.folder / MODEL_FILE, self.best_network, info)
+        """Write model and state; only figures of these very weights may stand in the model."""
+        save_checkpoint(self.folder / MODEL_FILE, self.best_network, self.describe(metrics))
         save_state(self.folder / STATE_FILE, self._state())
 
     def describe(self, metrics: dict[str, float]) -> ModelInfo:
-        """Return the self-description of the model as it is now."""
+        """Return the self-description of the model as it is now, with `metrics` as measured."""
         return describe(self.settings, self.plain_network, self.train_data, self.step, metrics)
 
     def _state(self) -> dict[str, Any]:
@@ -187,38 +268,35 @@ class Trainer:
             "criterion": self.criterion.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
             "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all(),
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
+        try:
+            self.plain_network.load_state_dict(state["network"])
+            if self.averaged is not None:
+                self.averaged.load_state_dict(state["averaged"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise TrainingError(
+                f"{self.folder / STATE_FILE}: its state does not fit this network: {error}"
+            ) from error
         self.step = state["step"]
-        self.plain_network.load_state_dict(state["network"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
         self.criterion.load_state_dict(state["criterion"])
-        self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        self.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
         torch.set_rng_state(state["rng"])
+        if torch.cuda.is_available() and state.get("cuda_rng"):
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
 
 
-def prepare_folder(settings: TrainSettings) -> Path:
-    """Return the run's folder, with the settings written into it.
-
-    Raises:
-        TrainingError: a new run would write over an old one.
-    """
-    folder = settings.out
-    if not settings.resume and (folder / STATE_FILE).exists():
-        raise TrainingError(f"{folder} holds a run already: go on with it (resume), or choose another folder (out)")
-    folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    (folder / SETTINGS_FILE).write_text(text)
-    return folder
-
-
-def _fabric(settings: TrainSettings) -> Fabric:
+def _make_fabric(settings: TrainSettings) -> Fabric:
     kind, _, number = settings.device.partition(":")
     devices: Any = [int(number)] if number else 1
-    return Fabric(accelerator=kind, devices=devices, precision=_PRECISIONS[settings.precision])  # type: ignore[arg-type]
-
-
+    precision: Any = _PRECISIONS[settings.precision]
+    try:
+        return Fabric(accelerator=kind, devices=devices, precision=precision)
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        raise TrainingError(f"device {settings.device!r} cannot be used: {error}") from error

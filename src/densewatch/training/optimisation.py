@@ -12,9 +12,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from densewatch.training.settings import TrainSettings
 
+_EMA_RAMP_UPDATES = 1000
+
 
 def make_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
-    """Return SGD or AdamW; biases and norms do not decay, the backbone has its own share of the learning rate."""
+    """Return SGD (momentum 0.9) or AdamW over what is trainable.
+
+    Biases and norms do not decay; the backbone has its own share of the learning rate.
+    """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -33,7 +38,10 @@ def make_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
 
 
 def learning_rate_factor(settings: TrainSettings, total_steps: int) -> Callable[[int], float]:
-    """Return the share of the peak learning rate at each step: linear warm-up, then `settings.schedule`."""
+    """Return the share of the peak learning rate at each step, counted from 0.
+
+    It rises linearly over the warm-up, on top of `settings.schedule`, which runs from the first step on.
+    """
 
     def factor(step: int) -> float:
         warmup = min(1.0, (step + 1) / (settings.warmup + 1))
@@ -49,15 +57,20 @@ def learning_rate_factor(settings: TrainSettings, total_steps: int) -> Callable[
 def average_weights(network: nn.Module, decay: float) -> AveragedModel:
     """Return an exponential moving average of `network`'s weights and buffers.
 
-    The decay grows from 0 to `decay` over the first thousands of steps, so that the random start is forgotten.
+    The decay grows from 0 to `decay` over the first thousands of updates, so that the random start is
+    forgotten.
     """
 
-    def update(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
-        weight = 1 - decay * (1 - math.exp(-int(num_averaged) / 1000))
-        floats = [(a, c) for a, c in zip(averaged, current, strict=True) if a.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in floats], [c for _, c in floats], weight)
-        for a, c in zip(averaged, current, strict=True):
-            if not a.is_floating_point():
-                a.copy_(c)
+    def update(
+        averaged: tuple[Tensor, ...] | list[Tensor],
+        current: tuple[Tensor, ...] | list[Tensor],
+        num_averaged: Tensor | int,
+    ) -> None:
+        """Move tensors of one type towards the current ones; whole numbers, such as counters, are copied."""
+        weight = 1 - decay * (1 - math.exp(-int(num_averaged) / _EMA_RAMP_UPDATES))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(list(averaged), list(current), weight)
+        else:
+            torch._foreach_copy_(list(averaged), list(current))
 
     return AveragedModel(network, multi_avg_fn=update, use_buffers=True)

@@ -1,13 +1,13 @@
-"""All settings of a training run: one schema for the YAML file, the flags and the API."""
+"""All settings of a training run: one schema for the YAML file, the flags and the API; needs no torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from densewatch.data.augment import AugmentSettings
+from densewatch.data.augment_settings import AugmentSettings
 from densewatch.metadata import ResizePolicy
 from densewatch.models.config import Preset, RetinaNetConfig, preset
 
@@ -37,6 +37,14 @@ class DataSource(BaseModel):
     repeat: int = Field(1, ge=1)
     where: dict[str, str] = {}
 
+    @model_validator(mode="after")
+    def _scores_rise(self) -> DataSource:
+        if self.ignore_score > self.teacher_score:
+            raise ValueError(
+                f"ignore_score {self.ignore_score:g} must be at most teacher_score {self.teacher_score:g}"
+            )
+        return self
+
 
 class TrainSettings(BaseModel):
     """Settings of a training run; the defaults are the paper's where it names one.
@@ -44,35 +52,37 @@ class TrainSettings(BaseModel):
     Attributes:
         data: what to learn from.
         val: what to measure AP on; None measures nothing.
-        preset: of the network.
+        preset: the network, by name; `light` is for CPUs.
         model: single options of the network over the preset, as in `{head: {width: 64}}`.
-        init: weights to start from: a checkpoint (`.safetensors`), or ImageNet weights of a MobileNetV2 (`.npz`).
-        out: folder of the run; it must be new unless `resume` is set.
-        resume: go on with the run in `out`.
+        init: weights to start from: a checkpoint (`.safetensors`), or ImageNet weights of a MobileNetV2
+            (`.npz`).
+        out: folder of the run; it must hold no run unless `resume` is set.
+        resume: go on with the run in `out`, with the settings that it began with.
         epochs: passes over the data.
         batch: pictures a step.
-        imgsz: sides to train at; each step takes one of them.
-        optimizer: `sgd` (momentum 0.9) or `adamw`.
+        imgsz: sides to train at, pixels; each step takes one of them.
+        optimizer: what makes the steps; `sgd` has momentum 0.9.
         lr: peak learning rate.
-        backbone_lr: the backbone's share of it.
-        weight_decay: of weights; biases and norms have none.
-        schedule: `step` divides by 10 at `milestones`; `cosine` falls to `final_lr` of the peak.
-        milestones: shares of the run.
+        backbone_lr: the backbone's share of the learning rate.
+        weight_decay: decay of the weights; biases and norms have none.
+        schedule: how the learning rate falls: `step` divides by 10 at `milestones`; `cosine` goes down to
+            `final_lr` of the peak.
+        milestones: where `step` falls, as shares of the run.
         final_lr: share of the peak that a cosine ends at.
         warmup: steps of linear warm-up.
         clip_grad: largest gradient norm; 0 does not clip.
         ema: decay of the averaged weights, which are what is saved and measured; 0 averages nothing.
-        precision: `bf16` and `fp16` run the network's forward in that type.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, …
-        workers: processes that read and vary pictures.
-        threads: of the CPU; None leaves the choice to torch.
-        seed: of everything random.
+        precision: numeric type of the network's forward; weights stay fp32.
+        device: where the network runs: `auto`, `cpu`, `cuda`, `cuda:1`, …
+        workers: processes that read and vary pictures; 0 does it in the main one.
+        threads: threads of the CPU; by default torch chooses.
+        seed: what everything random starts from.
         augment: how pictures are varied.
         resize: how pictures are prepared when the model is used.
         eval_every: epochs between measurements; the last one is always measured.
-        save_every: steps between checkpoints.
-        name: of the model.
-        licence: of the weights, as they are written into the model file.
+        save_every: steps between saves; the end of a measured epoch is always saved.
+        name: what the model is called.
+        licence: licence of the weights, as it is written into the model file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,7 +96,7 @@ class TrainSettings(BaseModel):
     resume: bool = False
     epochs: int = Field(12, ge=1)
     batch: int = Field(16, ge=1)
-    imgsz: tuple[int, ...] = Field((800,), min_length=1)
+    imgsz: tuple[Annotated[int, Field(ge=32)], ...] = Field((800,), min_length=1)
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = Field(0.01, gt=0)
     backbone_lr: float = Field(1.0, ge=0)
@@ -98,7 +108,7 @@ class TrainSettings(BaseModel):
     clip_grad: float = Field(10.0, ge=0)
     ema: float = Field(0.0, ge=0, lt=1)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    device: str = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda|gpu|mps)(:\d+)?$")
     workers: int = Field(1, ge=0)
     threads: int | None = Field(None, ge=1)
     seed: int = 0
@@ -117,8 +127,21 @@ class TrainSettings(BaseModel):
                     raise ValueError(f"imgsz {side} is not a multiple of 32, which square geometry needs")
         return self
 
+    @model_validator(mode="after")
+    def _val_is_labelled(self) -> TrainSettings:
+        if self.val is not None and (self.val.teacher is not None or not self.val.labelled):
+            raise ValueError("val must be labelled, and without a teacher: AP on its own labels is measured")
+        return self
+
+    @model_validator(mode="after")
+    def _network_is_known(self) -> TrainSettings:
+        self.network(num_classes=1)  # a typo in `model` is found here, not after minutes of reading data
+        return self
+
     def network(self, num_classes: int) -> RetinaNetConfig:
-        """Return the network's configuration for data with `num_classes` classes."""
+        """Return the network's configuration for data with `num_classes` classes.
+
+        Raises:
+            ValueError: `model` has an option that the network does not know.
+        """
         return preset(self.preset, num_classes, **self.model)
-
-

@@ -1,0 +1,302 @@
+"""`densewatch train`: a detector from labelled pictures."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import MofNCompleteColumn, ProgressColumn, Task
+from rich.text import Text
+
+from densewatch.cli.console import (
+    SOME_FAILED,
+    WRONG_USAGE,
+    progress_bar,
+    report_error,
+    say,
+    stderr_console,
+    stop,
+    warn,
+)
+from densewatch.cli.reports import counted
+from densewatch.cli.train_flags import with_setting_flags
+from densewatch.cli.train_settings import RawSettings, SettingsError
+from densewatch.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from densewatch.training.loop import Progress, Trainer
+
+_INTERRUPTED = 130
+_DEFAULT_OUT: Path = TrainSettings.model_fields["out"].default
+_NEEDED = (
+    "torch",
+    "torchvision",
+    "lightning_fabric",
+    "safetensors",
+    "tensorboard",
+    "yaml",
+    "faster_coco_eval",
+)
+
+
+@with_setting_flags
+def train(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="RECIPE.yaml",
+            exists=True,
+            dir_okay=False,
+            help="Settings, as YAML; flags go over it. Its paths are relative to the current directory.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="ANN.json",
+            help="Labels, COCO instances JSON; repeat it to join several.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the pictures; once for each --data.",
+            show_default="the folder beside ANN.json with the same name",
+        ),
+    ] = None,
+    val: Annotated[
+        Path | None,
+        typer.Option(metavar="ANN.json", help="Labels to measure AP on while it trains.", show_default=False),
+    ] = None,
+    val_images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the pictures of --val.",
+            show_default="the folder beside ANN.json with the same name",
+        ),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other setting, by its place in the YAML, such as model.head.width=64; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    **flags: Any,
+) -> None:
+    """Train a detector on labelled pictures.
+
+    The run's folder gets model.safetensors, state.pt to resume from, metrics.csv, validation.csv,
+    tensorboard/ and settings.yaml. Without --out it is the first free one of runs/train, runs/train-2, …
+    Ctrl-C saves and stops; --resume goes on exactly there, with the same settings, in the run named by
+    --out or else in the newest one.
+    Needs: pip install 'densewatch[train]'.
+
+    \b
+    Examples:
+      densewatch train --data train.json --images train/ --val val.json --epochs 3 --lr 0.01
+      densewatch train --config recipe.yaml --imgsz 256,320 --set model.head.width=64 --set augment.flip=0
+      densewatch train --resume
+    """
+    if any(find_spec(package) is None for package in _NEEDED):
+        stop("training needs PyTorch and a few more packages: pip install 'densewatch[train]'")
+    try:
+        learned = _sources(data or [], images or [], "--data", "--images")
+        measured = _sources([val] if val else [], [val_images] if val_images else [], "--val", "--val-images")
+        sources = {"data": learned, "val": measured}
+        settings = _build_settings(config, sources, flags, assignments or [])
+    except SettingsError as error:
+        for sentence in error.sentences:
+            report_error(sentence)
+        raise typer.Exit(WRONG_USAGE) from error
+    _train(settings)
+
+
+def _sources(
+    files: Sequence[Path], folders: Sequence[Path], flag: str, images_flag: str
+) -> list[dict[str, Path]]:
+    """Pair label files with folders of pictures, as raw settings."""
+    if folders and len(folders) != len(files):
+        given = (
+            f"{flag} is given {counted(len(files), 'time')}, {images_flag} {counted(len(folders), 'time')}"
+        )
+        raise SettingsError(f"{given}: give one {images_flag} for each {flag}, or none")
+    if not folders:
+        return [{"annotations": file} for file in files]
+    return [{"annotations": file, "images": folder} for file, folder in zip(files, folders, strict=True)]
+
+
+def _build_settings(
+    config: Path | None,
+    sources: dict[str, list[dict[str, Path]]],
+    flags: dict[str, Any],
+    assignments: Sequence[str],
+) -> TrainSettings:
+    """Lay flags over the YAML file, or over the settings of the run that is resumed, and check the whole."""
+    raw = RawSettings()
+    if config is not None:
+        raw.read(config)
+    given = {name: value for name, value in flags.items() if value is not None and value is not False}
+    resume = bool(given.get("resume") or raw.values.get("resume"))
+    out = Path(given.get("out") or raw.values.get("out") or _choose_folder(resume))
+    if resume and config is None and not sources["data"]:
+        raw.read(_saved_settings(out))
+    for name, value in given.items():
+        flag = f"--{name.replace('_', '-')}"
+        several = isinstance(TrainSettings.model_fields[name].default, tuple)
+        raw.put((name,), value.split(",") if several else value, f"{flag} {value}")
+    raw.put(("out",), out, f"--out {out}")
+    if sources["data"]:
+        raw.put(("data",), sources["data"], "--data")
+    if sources["val"]:
+        raw.put(("val",), sources["val"][0], "--val")
+    for assignment in assignments:
+        raw.put_assignment(assignment)
+    return raw.check()
+
+
+def _choose_folder(resume: bool) -> Path:
+    from densewatch.training.folder import free_folder, newest_run
+
+    if not resume:
+        return free_folder(_DEFAULT_OUT)
+    newest = newest_run(_DEFAULT_OUT)
+    if newest is None:
+        raise SettingsError(f"--resume: there is no run in {_DEFAULT_OUT}; name its folder with --out")
+    return newest
+
+
+def _saved_settings(folder: Path) -> Path:
+    from densewatch.training.folder import SETTINGS_FILE
+
+    if not (folder / SETTINGS_FILE).is_file():
+        raise SettingsError(f"--resume: {folder} has no {SETTINGS_FILE}, so there is no run to resume")
+    return folder / SETTINGS_FILE
+
+
+def _train(settings: TrainSettings) -> None:
+    from densewatch.data.dataset import DataError
+    from densewatch.training.checkpoint import CheckpointError
+    from densewatch.training.errors import TrainingError
+    from densewatch.training.loop import Trainer
+
+    try:
+        trainer = Trainer(settings)
+        _introduce(trainer)
+        with _stopped_by_ctrl_c(trainer):
+            metrics = _run(trainer)
+    except (TrainingError, CheckpointError) as error:
+        stop(error, SOME_FAILED)
+    except DataError as error:  # one from a worker process carries a traceback before its sentence
+        stop(str(error).splitlines()[-1].split("DataError: ")[-1], SOME_FAILED)
+    if not trainer.finished:
+        say(f"stopped at step {trainer.step} of {trainer.total_steps}; it is saved. Go on with:")
+        say(f"  densewatch train --resume --out {trainer.folder}")
+        raise typer.Exit(_INTERRUPTED)
+    _conclude(trainer, metrics)
+
+
+def _introduce(trainer: Trainer) -> None:
+    """Say what is about to happen, and what was odd about the data."""
+    data, settings = trainer.train_data, trainer.settings
+    for text, count in data.warnings.items():
+        warn(f"{text} ({counted(count, 'time')})")
+    objects = counted(sum(data.class_counts().values()), "object")
+    say(
+        f"learning {objects} of {len(data.classes)} classes in {counted(len(data), 'picture')}: "
+        f"{trainer.total_steps} steps of {settings.batch} on {trainer.fabric.device}, in {trainer.folder}"
+    )
+
+
+def _run(trainer: Trainer) -> dict[str, float]:
+    """Train, and show how it goes: a bar on a terminal, else a line now and then."""
+    from densewatch.training.loop import LOG_STEPS
+
+    is_terminal = stderr_console().is_terminal
+    status = _StatusColumn()
+    with progress_bar("training", trainer.total_steps, columns=(MofNCompleteColumn(), status)) as bar:
+        bar.move_to(trainer.step, trainer.total_steps)
+
+        def report(progress: Progress) -> None:
+            status.text = _status(progress)
+            bar.move_to(progress.step, progress.total_steps)
+            if not is_terminal and (progress.step % LOG_STEPS == 0 or progress.step == progress.total_steps):
+                say(f"step {progress.step}/{progress.total_steps}  {status.text}  {_eta(trainer, progress)}")
+            if progress.metrics:
+                say(f"epoch {progress.epoch}: {_metrics_in_words(progress.metrics)}")
+
+        return trainer.run(report)
+
+
+class _StatusColumn(ProgressColumn):
+    """Shows whatever `text` holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+
+    def render(self, task: Task) -> Text:
+        """Return the text, the same for every task."""
+        del task
+        return Text(self.text)
+
+
+def _status(progress: Progress) -> str:
+    return f"loss {progress.loss:.3f}  lr {progress.lr:.2g}  {progress.images_per_second:.1f} images/s"
+
+
+def _eta(trainer: Trainer, progress: Progress) -> str:
+    images_left = (progress.total_steps - progress.step) * trainer.settings.batch
+    minutes, seconds = divmod(round(images_left / progress.images_per_second), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02} left"
+
+
+def _metrics_in_words(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {metrics[name]:.3f}" for name in ("AP", "AP50") if name in metrics)
+
+
+@contextmanager
+def _stopped_by_ctrl_c(trainer: Trainer) -> Iterator[None]:
+    """Make the first Ctrl-C end the run after its step; a second one ends it at once."""
+
+    def finish_step(signal_number: int, frame: object) -> None:
+        del signal_number, frame
+        signal.signal(signal.SIGINT, before)
+        say("saving after this step; Ctrl-C again stops at once, without saving")
+        trainer.stop()
+
+    before = signal.signal(signal.SIGINT, finish_step)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _conclude(trainer: Trainer, metrics: dict[str, float]) -> None:
+    """Say what came out, where it is, and what to do with it."""
+    from densewatch.training.folder import MODEL_FILE
+
+    model = trainer.folder / MODEL_FILE
+    val = trainer.settings.val
+    if val is not None and metrics:
+        say(f"{_metrics_in_words(metrics)} on {val.annotations}")
+    say("trained; make it a model file, and measure that, with:")
+    say(f"  densewatch export {model}")
+    data = val.annotations if val is not None else "VAL.json"
+    say(f"  densewatch evaluate --model {model.with_suffix('.onnx')} --data {data}")
+    sys.stdout.write(f"{model}\n")

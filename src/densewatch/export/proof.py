@@ -1,0 +1,159 @@
+"""The proof of equality: an exported graph gives the candidates of the network it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from densewatch.imaging.read import read_image
+from densewatch.imaging.resize import batch, prepare
+from densewatch.metadata import EqualityProof, ModelInfo, ResizePolicy
+from densewatch.models.candidates import CandidateNet
+from densewatch.runtime.engines import Engine, Output, create_engine
+
+MAX_BOX_ERROR_PX = 0.1
+MAX_SCORE_ERROR = 1e-3
+_MIN_SCORE = 0.05
+_MIN_CANDIDATES = 100
+_SMALL_SIDES_PX = (352, 608)  # of the longer side: multiples of 32 that are not multiples of 128
+_BATCHES = (1, 2)
+
+Candidates = Callable[[npt.NDArray[np.uint8]], Output]
+
+
+class ExportError(RuntimeError):
+    """A model file that must not be written; the message says what was wrong with it."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two outputs are apart.
+
+    Attributes:
+        candidates: how many were compared.
+        min_score: of those.
+        box_error_px: largest difference of a coordinate.
+        score_error: largest difference of a score.
+    """
+
+    candidates: int
+    min_score: float
+    box_error_px: float
+    score_error: float
+
+
+def shipped_pictures() -> list[Path]:
+    """Return the photos inside the package, for a proof where the user names none."""
+    return sorted(Path(str(files("densewatch") / "assets")).glob("*.jpg"))
+
+
+def check_pictures(pictures: Sequence[Path]) -> Sequence[Path]:
+    """Return the pictures that a proof uses.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    if len(pictures) < max(_BATCHES):
+        raise ValueError(f"a proof takes at least {max(_BATCHES)} pictures, not {len(pictures)}")
+    return pictures[: max(_BATCHES)]
+
+
+def prove(net: CandidateNet, model_file: Path, info: ModelInfo, pictures: Sequence[Path]) -> EqualityProof:
+    """Compare an exported graph with its network on real pictures, at three sizes and two batch sizes.
+
+    Both engines run it, in float32.
+
+    Args:
+        net: the network.
+        model_file: its graph.
+        info: its description, complete but for the proof.
+        pictures: as `check_pictures` returns them.
+
+    Raises:
+        ExportError: a box differs by more than 0.1 px, or a score by more than 0.001.
+    """
+    engines = [create_engine(model_file, name, precision="float32") for name in ("openvino", "onnxruntime")]
+    shapes: list[tuple[int, int, int]] = []
+    differences: list[Difference] = []
+    for images in _inputs(info.resize, pictures):
+        shapes.append((images.shape[0], images.shape[1], images.shape[2]))
+        expected = _run(net, images)
+        for engine in engines:
+            differences.append(compare(expected, engine(images)))
+            _check(differences[-1], engine, shapes[-1])
+    return EqualityProof(
+        shapes=shapes,
+        pictures=[path.name for path in pictures],
+        candidates=sum(difference.candidates for difference in differences),
+        min_score=min(difference.min_score for difference in differences),
+        max_box_error_px=max(difference.box_error_px for difference in differences),
+        max_score_error=max(difference.score_error for difference in differences),
+        engine=", ".join(f"{engine.name} {engine.version} {engine.numeric_type}" for engine in engines),
+    )
+
+
+def compare(expected: Output, actual: Output) -> Difference:
+    """Compare the better candidates of two outputs, whatever their order.
+
+    Which candidates make the last places of a level's top-k may hang on the last bit of a score. So those
+    with a score of at least 0.05 are looked up in the other output, and at least the best 100 of the batch.
+    """
+    best = expected[1].max(axis=2)
+    min_score = min(_MIN_SCORE, float(np.sort(best, axis=None)[-_MIN_CANDIDATES:][0]))
+    compared, box_error, score_error = 0, 0.0, 0.0
+    for picture in range(len(best)):
+        chosen = best[picture] >= min_score
+        errors = [
+            _nearest(box, scores, actual[0][picture], actual[1][picture])
+            for box, scores in zip(expected[0][picture][chosen], expected[1][picture][chosen], strict=True)
+        ]
+        compared += len(errors)
+        box_error = max([box_error, *(box for box, _ in errors)])
+        score_error = max([score_error, *(score for _, score in errors)])
+    return Difference(compared, min_score, box_error, score_error)
+
+
+def _nearest(
+    box: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    boxes: npt.NDArray[np.float32],
+    all_scores: npt.NDArray[np.float32],
+) -> tuple[float, float]:
+    """Return the (box, score) differences of the nearest candidate, measured in what is allowed of each."""
+    box_errors = np.abs(boxes - box).max(axis=1)
+    score_errors = np.abs(all_scores - scores).max(axis=1)
+    nearest = np.argmin(np.maximum(box_errors / MAX_BOX_ERROR_PX, score_errors / MAX_SCORE_ERROR))
+    return float(box_errors[nearest]), float(score_errors[nearest])
+
+
+def _check(difference: Difference, engine: Engine, shape: tuple[int, int, int]) -> None:
+    within = difference.box_error_px <= MAX_BOX_ERROR_PX and difference.score_error <= MAX_SCORE_ERROR
+    if not within:  # written so that NaN fails
+        raise ExportError(
+            f"the exported graph differs from its network: on {engine.name} {engine.version} with input "
+            f"{shape}, a box by {difference.box_error_px:.3g} px and a score by {difference.score_error:.3g} "
+            f"(allowed {MAX_BOX_ERROR_PX} px and {MAX_SCORE_ERROR}); no model file was written"
+        )
+
+
+def _inputs(policy: ResizePolicy, pictures: Sequence[Path]) -> list[npt.NDArray[np.uint8]]:
+    """Return batches uint8 [N, H, W, 3] of the pictures: at two small sizes, and at the model's own."""
+    policies = [policy.model_copy(update={"mode": "longer", "size": side}) for side in _SMALL_SIDES_PX]
+    images = [read_image(path) for path in pictures]
+    return [
+        batch([prepare(image, size_policy) for image in images[:count]], size_policy.pad_value)
+        for size_policy in [*policies, policy]
+        for count in _BATCHES
+    ]
+
+
+def _run(net: CandidateNet, images: npt.NDArray[np.uint8]) -> Output:
+    with torch.inference_mode():
+        boxes, scores = net(torch.from_numpy(images))
+    return boxes.numpy(), scores.numpy()

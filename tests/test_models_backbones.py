@@ -1,0 +1,188 @@
+"""Backbones: channels, strides, what gets gradients, folding, and names that do not exist."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import get_model
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+from densewatch.models.backbones import RESNETS, Backbone, TimmBackbone, build_backbone, fold_batch_norm
+from densewatch.models.config import BackboneConfig
+
+BASIC, BOTTLENECK = (128, 256, 512), (512, 1024, 2048)
+
+
+def build(name: str, **options: Any) -> Backbone:
+    backbone = build_backbone(BackboneConfig(name=name, **options))
+    assert isinstance(backbone, Backbone)
+    return backbone
+
+
+def randomise_norms(module: nn.Module) -> None:
+    """Give every batch norm a function of its own."""
+    generator = torch.Generator().manual_seed(0)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            with torch.no_grad():
+                for value in (layer.weight, layer.running_var):
+                    assert value is not None
+                    value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+                for value in (layer.bias, layer.running_mean):
+                    assert value is not None
+                    value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "norm", "channels"),
+    [
+        *((name, "batch", BASIC) for name in ("resnet18", "resnet34")),
+        *((name, "frozen", BOTTLENECK) for name in RESNETS if name not in ("resnet18", "resnet34")),
+        ("mobilenet_v2", "batch", (32, 96, 320)),
+        ("mobilenet_v2", "folded", (32, 96, 320)),
+    ],
+)
+def test_channels_and_strides(name: str, norm: str, channels: tuple[int, int, int]) -> None:
+    with torch.device("meta"):  # shapes alone: no weights are made and nothing is computed
+        backbone = build(name, norm=norm)
+        features = backbone(torch.zeros(2, 3, 96, 160))
+    assert backbone.channels == channels
+    assert backbone.strides == (8, 16, 32)
+    assert [tuple(feature.shape) for feature in features] == [
+        (2, channels[0], 12, 20),
+        (2, channels[1], 6, 10),
+        (2, channels[2], 3, 5),
+    ]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_is_torchvisions_function(name: str) -> None:
+    net = get_model(name, weights=None)
+    randomise_norms(net)
+    backbone = build(name, norm="batch").eval()
+    backbone.load_state_dict(dict(zip(backbone.state_dict(), net.state_dict().values(), strict=False)))
+    picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    expected = picture
+    if name == "resnet18":
+        for layer in list(net.eval().children())[:-2]:
+            expected = layer(expected)
+    else:
+        expected = net.eval().features[:18](picture)
+    assert expected.std() > 0.05
+    torch.testing.assert_close(backbone(picture)[-1], expected)
+
+
+def test_folding_keeps_the_function() -> None:
+    backbone = build("mobilenet_v2", norm="batch").eval()
+    randomise_norms(backbone)
+    picture = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = backbone(picture)
+        fold_batch_norm(backbone)
+        folded = backbone(picture)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in backbone.modules())
+    assert all(feature.std() > 0.05 for feature in expected)
+    torch.testing.assert_close(folded, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_folded_backbone_starts_from_a_signal_that_neither_vanishes_nor_explodes() -> None:
+    torch.manual_seed(0)
+    backbone = build("mobilenet_v2", norm="folded")
+    with torch.inference_mode():
+        features = backbone(torch.randn(2, 3, 128, 128))
+    assert [0.3 < float(feature.std()) < 5 for feature in features] == [True] * 3
+
+
+def test_every_weight_of_a_folded_backbone_is_trained() -> None:
+    backbone = build("mobilenet_v2", norm="folded", freeze_stages=1)
+    trained = {name: parameter.requires_grad for name, parameter in backbone.named_parameters()}
+    assert trained == {name: not name.startswith("stages.0.") for name in trained}
+    assert any(name.endswith(".bias") for name in trained)
+
+
+def test_frozen_norm_has_nothing_to_train() -> None:
+    backbone = build("resnet18", norm="frozen", norm_eps=0.5)
+    norms = [layer for layer in backbone.modules() if isinstance(layer, FrozenBatchNorm2d)]
+    assert norms
+    assert {norm.eps for norm in norms} == {0.5}
+    assert all(parameter.ndim == 4 for parameter in backbone.parameters())
+
+
+@pytest.mark.parametrize("frozen", range(6))
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_freeze_stages(name: str, frozen: int) -> None:
+    backbone = build(name, norm="batch", freeze_stages=frozen).train()
+    for index, stage in enumerate(backbone.stages):
+        assert all(parameter.requires_grad is (index >= frozen) for parameter in stage.parameters())
+        norms = [layer for layer in stage.modules() if isinstance(layer, nn.BatchNorm2d)]
+        assert norms
+        assert all(norm.training is (index >= frozen) for norm in norms)
+    assert not any(layer.training for layer in backbone.eval().modules())
+
+
+def test_frozen_stages_get_no_gradient_and_keep_their_statistics() -> None:
+    backbone = build("resnet18", norm="batch", freeze_stages=2).train()
+    before = {name: value.clone() for name, value in backbone.state_dict().items() if "running" in name}
+    sum(feature.sum() for feature in backbone(torch.randn(2, 3, 64, 64))).backward()
+    for name, parameter in backbone.named_parameters():
+        assert (parameter.grad is None) is name.startswith(("stages.0.", "stages.1.")), name
+    for name, value in before.items():
+        unchanged = torch.equal(backbone.state_dict()[name], value)
+        assert unchanged is name.startswith(("stages.0.", "stages.1.")), name
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("resnet18", BASIC), ("mobilenetv3_small_050", (16, 24, 288))]
+)
+def test_timm(name: str, channels: tuple[int, int, int]) -> None:
+    pytest.importorskip("timm")
+    backbone = build_backbone(BackboneConfig(name=f"timm:{name}", norm="batch"))
+    assert isinstance(backbone, TimmBackbone)
+    assert backbone.channels == channels
+    with torch.inference_mode():
+        features = backbone.eval()(torch.zeros(1, 3, 96, 160))
+    assert [feature.shape[1:] for feature in features] == [
+        (channels[0], 12, 20),
+        (channels[1], 6, 10),
+        (channels[2], 3, 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "resnet51"}, "unknown backbone 'resnet51': known are resnet18,"),
+        ({"name": "vgg16"}, "unknown backbone 'vgg16'"),
+        ({"name": "resnet50", "norm": "folded"}, "'folded' goes with mobilenet_v2 only, not with resnet50"),
+        ({"name": "timm:resnet18", "norm": "frozen"}, "'timm:resnet18' goes with norm 'batch'"),
+        ({"name": "timm:resnet18", "norm": "folded"}, "'timm:resnet18' goes with norm 'batch'"),
+        ({"name": "timm:resnet18", "norm": "batch", "norm_eps": 0.0}, "norm_eps 1e-05"),
+        ({"name": "timm:resnet18", "norm": "batch", "freeze_stages": 1}, "freeze_stages 0"),
+    ],
+)
+def test_what_does_not_exist_or_not_go_together(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_backbone(BackboneConfig(**options))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet_of_my_own", "timm cannot make a backbone of 'resnet_of_my_own'"),
+        ("vit_tiny_patch16_224", r"features at strides \[16.*needs \[8, 16, 32\]"),
+    ],
+)
+def test_timm_models_that_do_not_fit(name: str, message: str) -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(ValueError, match=message):
+        build_backbone(BackboneConfig(name=f"timm:{name}", norm="batch"))
+
+
+def test_without_timm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'densewatch\[timm\]'"):
+        build_backbone(BackboneConfig(name="timm:resnet18", norm="batch"))

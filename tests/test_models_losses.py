@@ -1,0 +1,132 @@
+"""The focal loss and the box losses, by hand and against torchvision."""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.models.detection._utils import BoxCoder, _box_loss
+from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
+
+from densewatch.models.config import BoxLoss
+from densewatch.models.losses import box_loss, sigmoid_focal_loss
+
+
+def logit(probability: float) -> Tensor:
+    return torch.tensor(math.log(probability / (1 - probability)), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 0.9])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 5.0])
+def test_focal_loss_is_torchvisions(alpha: float, gamma: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(500, 20, generator=generator) * 5
+    targets = (torch.rand(500, 20, generator=generator) < 0.2).float()
+    ours = sigmoid_focal_loss(logits, targets, alpha, gamma)
+    theirs = torchvision_focal_loss(logits, targets, alpha, gamma)
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("p_t", "times_lower"),
+    [(0.9, 100), (1 - 1 / math.sqrt(1000), 1000), (0.5, 4)],  # paper, section 3.2; 1 - 1/√1000 ≈ 0.968
+)
+def test_focusing_turns_easy_examples_down(p_t: float, times_lower: float, target: float) -> None:
+    logits, targets = logit(p_t if target else 1 - p_t), torch.tensor(target, dtype=torch.float64)
+    cross_entropy = sigmoid_focal_loss(logits, targets, alpha=0.5, gamma=0)
+    focal = sigmoid_focal_loss(logits, targets, alpha=0.5, gamma=2)
+    assert float(cross_entropy / focal) == pytest.approx(times_lower, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("p", "target", "expected"),
+    [
+        (0.9, 1.0, 0.25 * 0.1**2 * -math.log(0.9)),
+        (0.9, 0.0, 0.75 * 0.9**2 * -math.log(0.1)),
+        (0.01, 0.0, 0.75 * 0.01**2 * -math.log(0.99)),  # what an anchor costs at the start, with prior 0.01
+        (0.01, 1.0, 0.25 * 0.99**2 * -math.log(0.01)),
+    ],
+)
+def test_focal_loss_by_hand(p: float, target: float, expected: float) -> None:
+    assert float(sigmoid_focal_loss(logit(p), torch.tensor(target))) == pytest.approx(expected, rel=1e-6)
+
+
+def test_gamma_0_is_alpha_balanced_cross_entropy() -> None:
+    logits = torch.linspace(-8, 8, 33)
+    for target, weight in [(0.0, 0.7), (1.0, 0.3)]:
+        targets = torch.full_like(logits, target)
+        expected = weight * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        torch.testing.assert_close(sigmoid_focal_loss(logits, targets, alpha=0.3, gamma=0), expected)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_focal_loss_of_extreme_logits_is_finite(target: float) -> None:
+    logits = torch.tensor([-1e4, -100.0, 0.0, 100.0, 1e4], requires_grad=True)
+    loss = sigmoid_focal_loss(logits, torch.full((5,), target))
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert loss.isfinite().all()
+    assert gradient.isfinite().all()
+
+
+def random_matches(count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return deltas, boxes and anchors, each [M, 4]."""
+    generator = torch.Generator().manual_seed(1)
+    corners, sides = torch.rand(2, count, 2, generator=generator) * 100
+    anchors = torch.cat([corners, corners + sides + 5], dim=1)
+    boxes = anchors + torch.rand(count, 4, generator=generator) * torch.tensor([-9.0, -9.0, 9.0, 9.0])
+    return torch.randn(count, 4, generator=generator) * 0.3, boxes, anchors
+
+
+@pytest.mark.parametrize("kind", ["l1", "giou"])
+def test_box_losses_are_torchvisions(kind: BoxLoss) -> None:
+    deltas, boxes, anchors = random_matches(200)
+    coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
+    theirs = _box_loss(kind, coder, anchors, boxes, deltas)
+    torch.testing.assert_close(box_loss(deltas, boxes, anchors, kind), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_smooth_l1_by_hand() -> None:
+    anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    boxes = torch.tensor([[2.0, 0.0, 12.0, 10.0]])  # dx is 0.2, the others 0
+    # |0.2 - 0.25| is below β: square; |0.3 - 0| is above: line.
+    deltas = torch.tensor([[0.25, 0.3, 0.0, 0.0]])
+    expected = 0.5 * 0.05**2 / 0.1 + (0.3 - 0.05)
+    assert float(box_loss(deltas, boxes, anchors, "smooth_l1", beta=0.1)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_beta_turns_smooth_l1_into_l1() -> None:
+    deltas, boxes, anchors = random_matches(50)
+    smooth = box_loss(deltas, boxes, anchors, "smooth_l1", beta=1e-6)
+    torch.testing.assert_close(smooth, box_loss(deltas, boxes, anchors, "l1"), rtol=1e-5, atol=0)
+
+
+def test_giou_by_hand() -> None:
+    anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    boxes = torch.tensor([[20.0, 0.0, 30.0, 10.0]])  # apart: IoU 0, and a third of the hull lies between
+    assert float(box_loss(torch.zeros(1, 4), boxes, anchors, "giou")) == pytest.approx(1 + 1 / 3, rel=1e-5)
+    assert float(box_loss(torch.zeros(1, 4), anchors, anchors, "giou")) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", get_args(BoxLoss))
+def test_box_loss_of_nothing_is_zero(kind: BoxLoss) -> None:
+    deltas = torch.zeros(0, 4, requires_grad=True)
+    loss = box_loss(deltas, torch.zeros(0, 4), torch.zeros(0, 4), kind)
+    (gradient,) = torch.autograd.grad(loss, deltas)
+    assert loss.item() == 0
+    assert gradient.shape == (0, 4)
+
+
+@pytest.mark.parametrize("kind", get_args(BoxLoss))
+def test_box_loss_falls_as_boxes_come_closer(kind: BoxLoss) -> None:
+    anchors = torch.tensor([[0.0, 0.0, 50.0, 50.0]])
+    losses = [
+        float(box_loss(torch.tensor([[shift, 0.0, 0.0, 0.0]]), anchors, anchors, kind))
+        for shift in (1.5, 0.8, 0.3, 0.05, 0.0)
+    ]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,43 @@
+"""It learns: a tiny RetinaNet, from random weights, overfits drawn scenes of dense shapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from densewatch.training.loop import Trainer
+from densewatch.training.settings import TrainSettings
+from drawn_scenes import draw_scenes
+
+
+def test_overfits_sixteen_drawn_scenes(tmp_path: Path) -> None:
+    """About 45 s of one core; AP50 is above 0.9 after 60 of the 80 epochs."""
+    scenes = draw_scenes(tmp_path, count=16, size=128, shapes=(8, 16))
+    settings = TrainSettings.model_validate(
+        {
+            "data": [{"annotations": scenes.annotations}],
+            "val": {"annotations": scenes.annotations},
+            "out": tmp_path / "run",
+            "preset": "light",
+            "model": {
+                "backbone": {"name": "resnet18", "norm": "batch"},
+                "pyramid": {"width": 32},
+                "head": {"width": 32, "depth": 1, "groups": 8},
+                "anchors": {"sizes": (16, 32, 64, 128, 256)},
+            },
+            "epochs": 80,
+            "eval_every": 80,
+            "batch": 8,
+            "imgsz": [128],
+            "augment": {"geometry": "square"},
+            "resize": {"mode": "none"},
+            "optimizer": "adamw",
+            "lr": 0.003,
+            "schedule": "cosine",
+            "warmup": 10,
+            "workers": 0,
+            "threads": 2,
+            "device": "cpu",
+        }
+    )
+    metrics = Trainer(settings).run()
+    assert metrics["AP50"] > 0.9

@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-PHOTO := examples/astronaut.jpg
+PHOTO := src/densewatch/assets/astronaut.jpg
 OUTPUT := demo-output
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3.12 demo` chooses another one.

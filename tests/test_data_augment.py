@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +30,16 @@ def picture(height: int = 100, width: int = 140) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def sample(boxes: list[tuple[int, ...]], ignored: list[tuple[int, ...]] | None = None) -> Sample:
+def sample(boxes: Sequence[tuple[int, ...]], ignored: Sequence[tuple[int, ...]] = ()) -> Sample:
     """Label `boxes` 0, 1, … and `ignored` regions after them."""
-    regions = ignored or []
-    labels = np.arange(len(boxes) + len(regions))
+    labels = np.arange(len(boxes) + len(ignored))
     return Sample(
         image_id=1,
         path=Path("drawn.png"),
         size=(100, 140),
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
         labels=labels[: len(boxes)],
-        ignore_boxes=np.array(regions, np.float32).reshape(-1, 4),
+        ignore_boxes=np.array(ignored, np.float32).reshape(-1, 4),
         ignore_labels=labels[len(boxes) :],
         unlabelled_classes=np.array([4]),
     )

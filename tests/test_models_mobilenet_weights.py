@@ -94,7 +94,7 @@ def test_a_backbone_with_batch_norm_has_no_place_for_the_biases(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("photo", "seen"),
     [
-        ("examples/coffee.jpg", "espresso"),
+        ("src/densewatch/assets/coffee.jpg", "espresso"),
         ("../shared/data/everyday/val/coco-000000000776.jpg", "teddy"),
         ("../shared/data/everyday/val/coco-000000000785.jpg", "ski"),
     ],

@@ -1,13 +1,13 @@
 """Parity: torchvision's RetinaNets, imported, compute what they computed before.
 
-The published weights cannot be shipped, so networks with seeded random weights stand in for them, scaled so that
+The published weights cannot be shipped. Networks with seeded random weights stand in for them, scaled so that
 some hundred objects pass the threshold. V1 is built as its published weights are run: with frozen batch norms
 whose epsilon is 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights, retinan
 from torchvision.models.detection._utils import overwrite_eps
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from densewatch.detections import Detections
 from densewatch.export.torchvision_import import coco_classes, torchvision_network
 from densewatch.imaging.read import read_image
-from densewatch.imaging.resize import Prepared, prepare
+from densewatch.imaging.resize import Prepared, batch, prepare
 from densewatch.metadata import TORCHVISION_RESIZE, LevelInfo, ModelInfo, ResizePolicy
 from densewatch.models.candidates import select_candidates
 from densewatch.models.retinanet import STRIDES, DenseOutput, RetinaNet
@@ -36,11 +37,11 @@ from densewatch.runtime.candidates import TORCHVISION_LIMITS, Filter, to_detecti
 
 V1, V2 = "retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2"
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = [ROOT / "examples" / name for name in ("astronaut.jpg", "coffee.jpg")]
+EXAMPLES = [ROOT / "src" / "densewatch" / "assets" / name for name in ("astronaut.jpg", "coffee.jpg")]
 VAL = [
-    ROOT.parent / "shared" / "data" / "everyday" / "val" / f"coco-{number:012}.jpg"
-    for number in (785, 1503, 2006, 2149)
+    ROOT.parent / "shared" / "data" / "everyday" / "val" / f"coco-{number:012}.jpg" for number in (1503, 2006)
 ]
+PHOTOS = [*EXAMPLES, *VAL]
 # Sides become such as 192 × 288 and 416 × 448: multiples of 32, but not of 128.
 ODD_SIDES_PX = (190, 290, 400)
 COCO_NAMES: list[str] = RetinaNet_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
@@ -64,16 +65,19 @@ def randomise(network: TorchvisionRetinaNet) -> None:
             strength = 0.3 if name.endswith("bn3") else 1.0
             layer.weight.data.uniform_(0.5 * strength, 1.5 * strength)
             layer.bias.data.normal_(0, 0.1)
-            layer.running_mean.normal_(0, 0.2)
-            layer.running_var.uniform_(0.5, 1.5)
+            for name, value in layer.named_buffers():
+                if name == "running_mean":
+                    value.normal_(0, 0.2)
+                elif name == "running_var":
+                    value.uniform_(0.5, 1.5)
     for tower in (network.head.classification_head.conv, network.head.regression_head.conv):
         for layer in tower.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.normal_(network.head.regression_head.bbox_reg.weight, std=0.004)
     cls_logits = network.head.classification_head.cls_logits
-    nn.init.normal_(cls_logits.weight, std=0.03)
-    nn.init.constant_(cls_logits.bias, -6.0)
+    nn.init.normal_(cls_logits.weight, std=0.02)
+    nn.init.constant_(cls_logits.bias, -5.5)
     # 11 of the 91 outputs belong to no class. Training has taught them never to fire.
     unused = sorted(set(range(91)) - {item.id for item in coco_classes(V1)})
     cls_logits.bias.data.view(9, 91)[:, unused] = -20
@@ -82,12 +86,12 @@ def randomise(network: TorchvisionRetinaNet) -> None:
 
 @dataclass(frozen=True)
 class TheirOutput:
-    """What torchvision's network says of one picture: all levels in a row, `[1, A, 91]` and `[1, A, 4]`."""
+    """What torchvision's network says of N pictures: all levels in a row, `[N, A, 91]` and `[N, A, 4]`."""
 
     cls_logits: Tensor
     bbox_deltas: Tensor
     anchors: list[Tensor]
-    detections: dict[str, Tensor]
+    detections: list[dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -123,83 +127,100 @@ def read(photo: Path) -> npt.NDArray[np.uint8]:
     return read_image(photo)
 
 
-def as_input(prepared: Prepared) -> Tensor:
-    """Return the padded picture as `[1, 3, H, W]`, 0 to 1."""
-    return torch.from_numpy(prepared.pixels).permute(2, 0, 1)[None].float() / 255
+def at_side(side_px: int) -> ResizePolicy:
+    """Return torchvision's policy with another shorter side."""
+    return TORCHVISION_RESIZE.model_copy(update={"size": side_px})
+
+
+def as_input(prepared: Sequence[Prepared]) -> Tensor:
+    """Return padded pictures as one `[N, 3, H, W]`, 0 to 1."""
+    pixels = batch(prepared, TORCHVISION_RESIZE.pad_value)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
 def run_theirs(
-    network: TorchvisionRetinaNet, images: ImageList, original_size: tuple[int, int]
+    network: TorchvisionRetinaNet, images: ImageList, original_sizes: list[tuple[int, int]]
 ) -> TheirOutput:
-    """Do what torchvision's `forward` does with a normalised, padded picture, and keep what is in between."""
+    """Do what torchvision's `forward` does with normalised, padded pictures, and keep what is in between."""
     features = list(network.backbone(images.tensors).values())
     head = network.head(features)
     counts = [feature.shape[2] * feature.shape[3] * 9 for feature in features]
     anchors = [list(torch.split(one, counts)) for one in network.anchor_generator(images, features)]
     levels = {name: list(torch.split(values, counts, dim=1)) for name, values in head.items()}
     found = network.postprocess_detections(levels, anchors, images.image_sizes)
-    (detections,) = network.transform.postprocess(found, images.image_sizes, [original_size])
-    return TheirOutput(head["cls_logits"], head["bbox_regression"], anchors[0], detections)
-
-
-def compare_outputs(ours: DenseOutput, theirs: TheirOutput, ids: list[int]) -> tuple[float, float]:
-    """Return the largest difference of a logit and of a delta."""
-    logits, deltas = torch.cat(ours.cls_logits, dim=1), torch.cat(ours.bbox_deltas, dim=1)
-    return (
-        float((logits - theirs.cls_logits[..., ids]).abs().max()),
-        float((deltas - theirs.bbox_deltas).abs().max()),
+    return TheirOutput(
+        cls_logits=head["cls_logits"],
+        bbox_deltas=head["bbox_regression"],
+        anchors=anchors[0],
+        detections=network.transform.postprocess(found, images.image_sizes, original_sizes),
     )
 
 
-def our_detections(output: DenseOutput, prepared: Prepared, info: ModelInfo) -> Detections:
-    boxes, scores = select_candidates(output, topk=1000)
-    return to_detections(boxes[0].numpy(), scores[0].numpy(), prepared, info, AS_TORCHVISION)
+def largest_errors(ours: DenseOutput, theirs: TheirOutput, info: ModelInfo) -> tuple[float, float]:
+    """Return the largest difference of a logit of the 80 classes, and of a delta."""
+    logits = torch.cat(ours.cls_logits, dim=1) - theirs.cls_logits[..., list(info.category_ids)]
+    deltas = torch.cat(ours.bbox_deltas, dim=1) - theirs.bbox_deltas
+    return float(logits.abs().max()), float(deltas.abs().max())
 
 
-def assert_same_detections(ours: Detections, theirs: dict[str, Tensor]) -> None:
-    """Check that each of theirs is exactly one of ours: its name, its box, its score."""
-    assert len(ours) == len(theirs["boxes"])
+def our_detections(output: DenseOutput, prepared: Sequence[Prepared], info: ModelInfo) -> list[Detections]:
+    boxes, scores = (values.numpy() for values in select_candidates(output, topk=1000))
+    size = as_input(prepared).shape[2:]
+    return [
+        to_detections(boxes[index], scores[index], one, info, AS_TORCHVISION, input_size=(size[0], size[1]))
+        for index, one in enumerate(prepared)
+    ]
+
+
+def counterparts(
+    ours: Detections, theirs: dict[str, Tensor], box_error_px: float, score_error: float
+) -> list[set[int]]:
+    """Return for each of their detections which of ours have its name, and its box and score so closely."""
     names = np.array([ours.names[label] for label in ours.labels])
-    found = set()
-    for box, score, label in zip(
-        *(theirs[key].numpy() for key in ("boxes", "scores", "labels")), strict=True
-    ):
-        same = np.flatnonzero(
-            (names == COCO_NAMES[label])
-            & (np.abs(ours.boxes - box).max(axis=1) < 0.05)
-            & (np.abs(ours.scores - score) < 1e-4)
+    return [
+        set(
+            np.flatnonzero(
+                (names == COCO_NAMES[label])
+                & (np.abs(ours.boxes - box).max(axis=1, initial=0) < box_error_px)
+                & (np.abs(ours.scores - score) < score_error)
+            ).tolist()
         )
-        assert len(same) >= 1, f"no {COCO_NAMES[label]} of score {score:.4f} at {box.round(2)}"
-        found.update(same.tolist())
-    assert len(found) == len(ours)
+        for box, score, label in zip(
+            *(theirs[key].numpy() for key in ("boxes", "scores", "labels")), strict=True
+        )
+    ]
 
 
-def check_parity(pair: Pair, photo: Path, policy: ResizePolicy) -> None:
-    prepared = prepare(read(photo), policy)
-    assert all(side % 32 == 0 for side in prepared.pixels.shape[:2])
+def check_parity(pair: Pair, photos: Sequence[Path], policy: ResizePolicy) -> None:
+    prepared = [prepare(read(photo), policy) for photo in photos]
     images = as_input(prepared)
-    normalised = ImageList((images - pair.ours.mean) / pair.ours.std, [prepared.valid_size])
-    theirs = run_theirs(pair.theirs, normalised, prepared.original_size)
+    assert all(side % 32 == 0 for side in images.shape[2:])
+    normalised = ImageList((images - pair.ours.mean) / pair.ours.std, [one.valid_size for one in prepared])
+    theirs = run_theirs(pair.theirs, normalised, [one.original_size for one in prepared])
     output = pair.ours(images)
-    for level, anchors in zip(output.anchors, theirs.anchors, strict=True):
-        assert torch.equal(level, anchors)
-    logit_error, delta_error = compare_outputs(output, theirs, list(pair.info.category_ids))
-    assert logit_error < 1e-4
-    assert delta_error < 1e-4
-    ours = our_detections(output, prepared, pair.info)
-    assert len(ours) > 5
-    assert_same_detections(ours, theirs.detections)
+    for our_anchors, their_anchors in zip(output.anchors, theirs.anchors, strict=True):
+        assert torch.equal(our_anchors, their_anchors)
+    assert max(largest_errors(output, theirs, pair.info)) < 1e-4
+    for ours, detections in zip(our_detections(output, prepared, pair.info), theirs.detections, strict=True):
+        assert len(ours) == len(detections["boxes"]) > 5
+        matches = counterparts(ours, detections, box_error_px=0.05, score_error=1e-4)
+        assert all(matches)
+        assert set.union(*matches) == set(range(len(ours)))
 
 
 @pytest.mark.parametrize("side_px", ODD_SIDES_PX)
-@pytest.mark.parametrize("photo", [*EXAMPLES, *VAL], ids=lambda photo: photo.stem)
+@pytest.mark.parametrize("photo", PHOTOS, ids=lambda photo: photo.stem)
 def test_at_odd_sizes(pair: Pair, photo: Path, side_px: int) -> None:
-    check_parity(pair, photo, TORCHVISION_RESIZE.model_copy(update={"size": side_px}))
+    check_parity(pair, [photo], at_side(side_px))
 
 
-@pytest.mark.parametrize("photo", [*EXAMPLES, *VAL], ids=lambda photo: photo.stem)
+@pytest.mark.parametrize("photo", PHOTOS, ids=lambda photo: photo.stem)
 def test_at_800_1333(pair: Pair, photo: Path) -> None:
-    check_parity(pair, photo, TORCHVISION_RESIZE)
+    check_parity(pair, [photo], TORCHVISION_RESIZE)
+
+
+def test_in_a_batch_whose_padding_moves_the_anchors(pair: Pair) -> None:
+    check_parity(pair, EXAMPLES, at_side(190))
 
 
 def test_odd_sizes_are_odd() -> None:
@@ -207,9 +228,40 @@ def test_odd_sizes_are_odd() -> None:
         side
         for photo in EXAMPLES
         for side_px in ODD_SIDES_PX
-        for side in prepare(
-            read(photo), TORCHVISION_RESIZE.model_copy(update={"size": side_px})
-        ).pixels.shape[:2]
+        for side in prepare(read(photo), at_side(side_px)).pixels.shape[:2]
     ]
-    assert all(side % 32 == 0 for side in sides)
     assert sum(side % 128 != 0 for side in sides) > len(sides) / 2
+
+
+@pytest.mark.parametrize("side_px", [290, 800])
+@pytest.mark.parametrize("photo", PHOTOS, ids=lambda photo: photo.stem)
+def test_our_uint8_preparation_is_close_to_torchvisions_float_one(photo: Path, side_px: int) -> None:
+    # Both resize without antialias, but ours computes with 11 bits and rounds to whole grey levels. Measured:
+    # 0.26 on average, 0.77 at most. Shrinking the astronaut to 290 px with antialias differs by 1.18 and 54.
+    image = read(photo)
+    prepared = prepare(image, at_side(side_px))
+    height, width = prepared.valid_size
+    transform = GeneralizedRCNNTransform(side_px, 1333, image_mean=[0.0] * 3, image_std=[1 / 255] * 3)
+    theirs, _ = transform([torch.from_numpy(image).permute(2, 0, 1) / 255])
+    assert theirs.image_sizes == [(height, width)]
+    assert theirs.tensors.shape[2:] == prepared.pixels.shape[:2]
+    grey_levels = theirs.tensors[0, :, :height, :width].permute(1, 2, 0).numpy()
+    difference = np.abs(prepared.pixels[:height, :width] - grey_levels)
+    assert difference.mean() < 0.3
+    assert difference.max() < 1
+
+
+def test_from_photo_to_detections_the_preparation_changes_little(pair: Pair) -> None:
+    # Measured on four photos at 800/1333: logits differ by 0.015 at most, deltas by 0.0016, and 95 to 100 %
+    # of detections have a counterpart; the others met the limits of 1000 and 300, or lay near a threshold.
+    image = read(EXAMPLES[1])
+    prepared = prepare(image, TORCHVISION_RESIZE)
+    images, _ = pair.theirs.transform([torch.from_numpy(image).permute(2, 0, 1) / 255])
+    theirs = run_theirs(pair.theirs, images, [prepared.original_size])
+    output = pair.ours(as_input([prepared]))
+    logit_error, delta_error = largest_errors(output, theirs, pair.info)
+    assert logit_error < 0.03
+    assert delta_error < 0.005
+    (ours,) = our_detections(output, [prepared], pair.info)
+    matches = counterparts(ours, theirs.detections[0], box_error_px=0.5, score_error=0.005)
+    assert np.mean([bool(found) for found in matches]) > 0.9

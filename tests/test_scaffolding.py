@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
+ASSETS = ROOT / "src" / "densewatch" / "assets"
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
-    *sorted((ROOT / "examples").glob("*.md")),
+    *sorted((ASSETS).glob("*.md")),
 ]
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -61,9 +62,9 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("photo", sorted((ROOT / "examples").glob("*.jpg")), ids=lambda photo: photo.name)
+@pytest.mark.parametrize("photo", sorted((ASSETS).glob("*.jpg")), ids=lambda photo: photo.name)
 def test_example_photos_are_small_and_credited(photo: Path) -> None:
     assert photo.stat().st_size < 200_000
-    assert f"`{photo.name}`" in (ROOT / "examples" / "CREDITS.md").read_text()
+    assert f"`{photo.name}`" in (ASSETS / "CREDITS.md").read_text()
     with Image.open(photo) as image:
         assert image.format == "JPEG"

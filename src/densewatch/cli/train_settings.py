@@ -99,7 +99,7 @@ class RawSettings:
         try:
             return TrainSettings.model_validate(self.values)
         except ValidationError as error:
-            raise SettingsError(*self._sentences(error, TrainSettings, ())) from error
+            raise SettingsError(*self._sentences(error)) from error
 
     @staticmethod
     def _step(place: Any, part: str | int, location: Location, origin: str) -> Any:
@@ -109,17 +109,12 @@ class RawSettings:
             return place[part]
         raise SettingsError(f"{origin}: there is no {_dotted(location)} to set")
 
-    def _sentences(self, error: ValidationError, schema: type[BaseModel], prefix: Location) -> Iterator[str]:
+    def _sentences(self, error: ValidationError) -> Iterator[str]:
         for mistake in error.errors(include_url=False):
-            cause = mistake.get("ctx", {}).get("error")
-            if isinstance(cause, ValidationError):  # of the network, which `model` describes
-                yield from self._sentences(cause, RetinaNetConfig, ("model",))
-                continue
-            location = (*prefix, *mistake["loc"])
-            sentence = _sentence(mistake, schema)
+            location = mistake["loc"]
             origin = self._origin(location)
             name = "" if origin.startswith("--") else _dotted(location)
-            yield ": ".join(part for part in (origin, name, sentence) if part)
+            yield ": ".join(part for part in (origin, name, _sentence(mistake)) if part)
 
     def _origin(self, location: Location) -> str:
         """Return what the user typed, or the file, that a value came from; empty for a default."""
@@ -127,12 +122,11 @@ class RawSettings:
         return next((self._origins[place] for place in known if place in self._origins), "")
 
 
-def _sentence(mistake: Mapping[str, Any], schema: type[BaseModel]) -> str:
+def _sentence(mistake: Mapping[str, Any]) -> str:
     """Return what is wrong, as the rest of a sentence that has named the place."""
     kind, location = mistake["type"], mistake["loc"]
     if kind == "extra_forbidden":
-        known = _names_at(schema, location[:-1])
-        return f"unknown setting {location[-1]!r}: {suggestion(str(location[-1]), known)}"
+        return f"unknown setting {location[-1]!r}: {suggestion(str(location[-1]), _names_at(location[:-1]))}"
     if kind == "missing" and location == ("data",):
         return "there is nothing to learn from: give --data ANN.json, or a --config that names data"
     if kind == "missing":
@@ -143,10 +137,13 @@ def _sentence(mistake: Mapping[str, Any], schema: type[BaseModel]) -> str:
     return f"{message[:1].lower()}{message[1:]}, but it is {mistake['input']!r}"
 
 
-def _names_at(schema: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+def _names_at(location: Sequence[str | int]) -> list[str]:
     """Return the settings that a section has; positions in lists are passed over."""
+    schema: type[BaseModel] = TrainSettings
     for part in location:
-        if isinstance(part, str):
+        if part == "model":  # options over a preset: a plain mapping, checked as part of the whole network
+            schema = RetinaNetConfig
+        elif isinstance(part, str):
             schema = next(_models_in(schema.model_fields[part].annotation))
     return list(schema.model_fields)
 

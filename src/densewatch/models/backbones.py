@@ -138,7 +138,9 @@ def fold_batch_norm(module: nn.Module) -> None:
     for index in range(len(module) - 1):
         convolution, norm = module[index], module[index + 1]
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            module[index] = fuse_conv_bn_eval(convolution.eval(), norm.eval())
+            fused = fuse_conv_bn_eval(convolution.eval(), norm.eval())
+            # PyTorch gives the new bias no gradient; it is to be trained wherever the weight is.
+            module[index] = fused.requires_grad_(convolution.weight.requires_grad)
             module[index + 1] = nn.Identity()
 
 

@@ -28,6 +28,12 @@ from densewatch.models.criterion import Target
 from densewatch.training.settings import DataSource
 
 STRIDE = 32
+MIN_SIDE_PX = 96
+"""Batches are padded to at least this, so that P6 has two pixels a side.
+
+Of a single pixel, oneDNN's bf16 depthwise convolution with stride 2 leaves parts of the weight gradient
+unwritten (PyTorch 2.14 on a CPU: what memory held before comes out, up to NaN).
+"""
 
 
 class Draw(NamedTuple):
@@ -150,7 +156,7 @@ class AugmentedDataset(TorchDataset[TrainingSample]):
 
 def collate(samples: Sequence[TrainingSample], pad_value: tuple[int, int, int]) -> Batch:
     """Pad pictures to a common size that the strides divide, and make targets."""
-    sides = [max(sample.image.shape[axis] for sample in samples) for axis in (1, 2)]
+    sides = [max(MIN_SIDE_PX, *(sample.image.shape[axis] for sample in samples)) for axis in (1, 2)]
     height, width = (math.ceil(side / STRIDE) * STRIDE for side in sides)
     images = torch.tensor(pad_value, dtype=torch.uint8).view(3, 1, 1).repeat(len(samples), 1, height, width)
     for image, sample in zip(images, samples, strict=True):

@@ -297,6 +297,9 @@ def _make_fabric(settings: TrainSettings) -> Fabric:
     devices: Any = [int(number)] if number else 1
     precision: Any = _PRECISIONS[settings.precision]
     try:
-        return Fabric(accelerator=kind, devices=devices, precision=precision)
+        fabric = Fabric(accelerator=kind, devices=devices, precision=precision)
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise TrainingError(f"device {settings.device!r} cannot be used: {error}") from error
+    if settings.precision == "fp16" and fabric.device.type == "cpu":
+        raise TrainingError("precision fp16 needs a GPU; on a CPU, bf16 does the same")
+    return fabric

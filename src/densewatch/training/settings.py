@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from densewatch.data.augment_settings import AugmentSettings
 from densewatch.metadata import ResizePolicy
@@ -119,6 +119,15 @@ class TrainSettings(BaseModel):
     name: str = "model"
     licence: str = "unknown"
 
+    @field_validator("model")
+    @classmethod
+    def _network_is_known(
+        cls, model: dict[str, dict[str, Any]], info: ValidationInfo
+    ) -> dict[str, dict[str, Any]]:
+        if "preset" in info.data:  # else that is the mistake to speak of
+            preset(info.data["preset"], num_classes=1, **model)
+        return model
+
     @model_validator(mode="after")
     def _sizes_fit_the_strides(self) -> TrainSettings:
         if self.augment.geometry == "square":
@@ -133,15 +142,6 @@ class TrainSettings(BaseModel):
             raise ValueError("val must be labelled, and without a teacher: AP on its own labels is measured")
         return self
 
-    @model_validator(mode="after")
-    def _network_is_known(self) -> TrainSettings:
-        self.network(num_classes=1)  # a typo in `model` is found here, not after minutes of reading data
-        return self
-
     def network(self, num_classes: int) -> RetinaNetConfig:
-        """Return the network's configuration for data with `num_classes` classes.
-
-        Raises:
-            ValueError: `model` has an option that the network does not know.
-        """
+        """Return the network's configuration for data with `num_classes` classes."""
         return preset(self.preset, num_classes, **self.model)

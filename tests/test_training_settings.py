@@ -1,0 +1,102 @@
+"""Settings of a run, and the files that it starts from."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from pydantic import ValidationError
+
+from densewatch.models.retinanet import RetinaNet
+from densewatch.training.checkpoint import CheckpointError, load_network, load_state, save_state
+from densewatch.training.initial import initialise
+from densewatch.training.settings import DataSource, TrainSettings
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+DATA = {"data": [{"annotations": "train.json"}]}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipes_are_understood(recipe: Path) -> None:
+    settings = TrainSettings.model_validate(yaml.safe_load(recipe.read_text()))
+    assert TrainSettings.model_validate(settings.model_dump(mode="json")) == settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"epoch": 3}, "Extra inputs are not permitted"),
+        ({"data": []}, "at least 1 item"),
+        ({"imgsz": [320, 330], "augment": {"geometry": "square"}}, "imgsz 330 is not a multiple of 32"),
+        ({"imgsz": [16]}, "greater than or equal to 32"),
+        ({"lr": 0}, "greater than 0"),
+        ({"device": "gpu0"}, "match pattern"),
+        ({"val": {"annotations": "v.json", "teacher": "t.json"}}, "val must be labelled"),
+        ({"data": [{"annotations": "a.json", "teacher_score": 0.1}]}, "must be at most teacher_score 0.1"),
+        ({"model": {"head": {"widht": 64}}}, "widht"),
+        ({"model": {"neck": {"width": 64}}}, "neck"),
+    ],
+)
+def test_mistakes_are_found_before_any_work(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        TrainSettings.model_validate({**DATA, **changes})
+
+
+def test_settings_need_no_torch() -> None:
+    """The command line makes its flags of them, in a plain install too."""
+    code = "import sys, densewatch.training.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_network_lays_options_over_the_preset() -> None:
+    settings = TrainSettings(
+        data=(DataSource(annotations=Path("a.json")),), preset="light", model={"head": {"width": 32}}
+    )
+    config = settings.network(7)
+    assert (config.num_classes, config.head.width, config.head.depth) == (7, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(None, "cannot be read as safetensors"), (b"not a checkpoint", "cannot be read as safetensors")],
+)
+def test_unusable_checkpoints(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+    path = tmp_path / "model.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"model.safetensors: {complaint}"):
+        load_network(path)
+
+
+def test_state_round_trip_and_its_errors(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    with pytest.raises(CheckpointError, match="no run to resume"):
+        load_state(path)
+    save_state(path, {"step": 3, "rng": torch.arange(3)})
+    assert load_state(path)["rng"].tolist() == [0, 1, 2]
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_state(path)
+
+
+def test_imagenet_weights_are_for_a_mobilenet_only(tmp_path: Path) -> None:
+    settings = TrainSettings.model_validate(
+        {**DATA, "model": {"backbone": {"name": "resnet18", "norm": "batch"}}}
+    )
+    with pytest.raises(CheckpointError, match="is for a mobilenet_v2, not for a resnet18"):
+        initialise(RetinaNet(settings.network(2)), tmp_path / "weights.npz")
+
+
+def test_imagenet_weights_fit(shared: Path) -> None:
+    settings = TrainSettings.model_validate(DATA)
+    network = RetinaNet(settings.network(2))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    initialise(network, shared / "weights/mobilenet_v2_imagenet.npz")
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if name.startswith("backbone.")}

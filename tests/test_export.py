@@ -18,12 +18,12 @@ from densewatch.export.model_file import export_model
 from densewatch.export.proof import ExportError, compare
 from densewatch.metadata import ClassInfo, ModelInfo, ResizePolicy
 from densewatch.models.candidates import CandidateNet
+from densewatch.models.checkpoint import save_checkpoint
 from densewatch.models.config import preset
 from densewatch.models.retinanet import RetinaNet
 from densewatch.runtime.detector import load
 from densewatch.runtime.engines import create_engine
 from densewatch.runtime.model_file import read_info
-from densewatch.training.checkpoint import save_checkpoint
 
 TOPK = 50
 CLASSES = (ClassInfo(name="person", id=1), ClassInfo(name="chair", id=62))

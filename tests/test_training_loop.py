@@ -15,9 +15,9 @@ from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from densewatch.data.dataset import DataError
+from densewatch.models.checkpoint import load_network, load_state, read_checkpoint
 from densewatch.training import loop
 from densewatch.training.batches import Batch
-from densewatch.training.checkpoint import load_network, load_state, read_checkpoint
 from densewatch.training.errors import TrainingError
 from densewatch.training.folder import free_folder, newest_run
 from densewatch.training.loop import Progress, Trainer
@@ -140,7 +140,8 @@ def test_what_a_run_leaves(scenes: DrawnScenes, monkeypatch: pytest.MonkeyPatch)
     table = rows(settings.out / "metrics.csv")
     assert [row["step"] for row in table] == ["2", "4", "6"]
     assert float(table[0]["loss"]) == pytest.approx(seen[1].loss, rel=1e-5)
-    assert float(table[0]["lr"]) == pytest.approx(0.01 * 2 / 3, rel=1e-5)  # second of two warm-up steps
+    assert [float(row["lr"]) for row in table] == pytest.approx([0.01, 0.01, 0.001])  # of these very steps
+    assert seen[0].lr == pytest.approx(0.005)  # the one step of warm-up
     assert [row["step"] for row in rows(settings.out / "validation.csv")] == ["6"]
 
     network, info = load_network(settings.out / "model.safetensors")

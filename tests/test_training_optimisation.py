@@ -55,8 +55,14 @@ def test_cosine_schedule(step: int, expected: float) -> None:
 
 
 def test_warm_up_goes_on_top_of_the_cosine() -> None:
-    factor = learning_rate_factor(settings(schedule="cosine", final_lr=0, warmup=99), 100)
-    assert factor(49) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.49)) / 2)
+    factor = learning_rate_factor(settings(schedule="cosine", final_lr=0, warmup=19), 100)
+    assert factor(9) == pytest.approx(10 / 20 * (1 + math.cos(math.pi * 0.09)) / 2)
+
+
+def test_warm_up_is_at_most_a_fifth_of_the_run() -> None:
+    """Else a hundred steps with the default warm-up of 500 would end at a fifth of the learning rate."""
+    factor = learning_rate_factor(settings(schedule="step", milestones=(), warmup=500), 100)
+    assert [factor(step) for step in (0, 19, 20)] == pytest.approx([1 / 21, 20 / 21, 1])
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])

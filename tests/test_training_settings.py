@@ -12,8 +12,8 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from densewatch.models.checkpoint import CheckpointError, load_network, load_state, save_state
 from densewatch.models.retinanet import RetinaNet
-from densewatch.training.checkpoint import CheckpointError, load_network, load_state, save_state
 from densewatch.training.initial import initialise
 from densewatch.training.settings import DataSource, TrainSettings
 

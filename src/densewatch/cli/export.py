@@ -102,7 +102,7 @@ def export(
         from densewatch.export.model_file import export_model
         from densewatch.export.proof import ExportError
         from densewatch.imaging.sources import FileSource, expand_sources
-        from densewatch.training.checkpoint import load_network
+        from densewatch.models.checkpoint import load_network
     except ImportError as error:
         stop(f"exporting needs PyTorch and ONNX ({error}): pip install 'densewatch[export]'")
     target = output or checkpoint.with_suffix(".onnx")

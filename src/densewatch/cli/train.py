@@ -190,7 +190,7 @@ def _saved_settings(folder: Path) -> Path:
 
 def _train(settings: TrainSettings) -> None:
     from densewatch.data.dataset import DataError
-    from densewatch.training.checkpoint import CheckpointError
+    from densewatch.models.checkpoint import CheckpointError
     from densewatch.training.errors import TrainingError
     from densewatch.training.loop import Trainer
 
@@ -237,9 +237,14 @@ def _run(trainer: Trainer) -> dict[str, float]:
             if not is_terminal and (progress.step % LOG_STEPS == 0 or progress.step == progress.total_steps):
                 say(f"step {progress.step}/{progress.total_steps}  {status.text}  {_eta(trainer, progress)}")
             if progress.metrics:
-                say(f"epoch {progress.epoch}: {_metrics_in_words(progress.metrics)}")
+                _say_above_bar(f"epoch {progress.epoch}: {_metrics_in_words(progress.metrics)}")
 
         return trainer.run(report)
+
+
+def _say_above_bar(message: str) -> None:
+    """Say something while the bar runs: it makes room for what is written to `sys.stderr` itself."""
+    sys.stderr.write(f"{message}\n")
 
 
 class _StatusColumn(ProgressColumn):
@@ -277,7 +282,7 @@ def _stopped_by_ctrl_c(trainer: Trainer) -> Iterator[None]:
     def finish_step(signal_number: int, frame: object) -> None:
         del signal_number, frame
         signal.signal(signal.SIGINT, before)
-        say("saving after this step; Ctrl-C again stops at once, without saving")
+        _say_above_bar("saving after this step; Ctrl-C again stops at once, without saving")
         trainer.stop()
 
     before = signal.signal(signal.SIGINT, finish_step)

@@ -18,9 +18,9 @@ from torchvision.models import WeightsEnum, get_model_weights
 
 from densewatch.export.model_file import export_model
 from densewatch.metadata import TORCHVISION_RESIZE, ClassInfo, ModelInfo
+from densewatch.models.checkpoint import save_checkpoint
 from densewatch.models.config import RetinaNetConfig, preset
 from densewatch.models.retinanet import RetinaNet
-from densewatch.training.checkpoint import save_checkpoint
 
 PRESET_OF = {"retinanet_resnet50_fpn": "torchvision-v1", "retinanet_resnet50_fpn_v2": "torchvision-v2"}
 

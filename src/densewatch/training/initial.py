@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from densewatch.models.backbones import Backbone
+from densewatch.models.checkpoint import CheckpointError, read_checkpoint
 from densewatch.models.mobilenet_weights import load_mobilenet_v2
 from densewatch.models.retinanet import RetinaNet
-from densewatch.training.checkpoint import CheckpointError, read_checkpoint
 
 
 def initialise(network: RetinaNet, init: Path | None) -> None:

@@ -14,10 +14,10 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch.optim.lr_scheduler import LambdaLR
 
 from densewatch.metadata import ModelInfo
+from densewatch.models.checkpoint import load_state, save_checkpoint, save_state
 from densewatch.models.criterion import Criterion, Losses
 from densewatch.models.retinanet import RetinaNet
 from densewatch.training.batches import Batch, StepSampler, make_loader, read_source, read_sources
-from densewatch.training.checkpoint import load_state, save_checkpoint, save_state
 from densewatch.training.describe import describe
 from densewatch.training.errors import TrainingError
 from densewatch.training.folder import MODEL_FILE, STATE_FILE, prepare_folder, write_settings

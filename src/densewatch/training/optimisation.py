@@ -40,11 +40,13 @@ def make_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
 def learning_rate_factor(settings: TrainSettings, total_steps: int) -> Callable[[int], float]:
     """Return the share of the peak learning rate at each step, counted from 0.
 
-    It rises linearly over the warm-up, on top of `settings.schedule`, which runs from the first step on.
+    It rises linearly over the warm-up, on top of `settings.schedule`, which runs from the first step on. In a
+    short run the warm-up takes a fifth of the steps, since a longer one would be most of the training.
     """
+    warmup_steps = min(settings.warmup, total_steps // 5)
 
     def factor(step: int) -> float:
-        warmup = min(1.0, (step + 1) / (settings.warmup + 1))
+        warmup = min(1.0, (step + 1) / (warmup_steps + 1))
         progress = step / total_steps
         if settings.schedule == "step":
             return warmup * 0.1 ** sum(progress >= milestone for milestone in settings.milestones)

@@ -69,7 +69,7 @@ class TrainSettings(BaseModel):
             `final_lr` of the peak.
         milestones: where `step` falls, as shares of the run.
         final_lr: share of the peak that a cosine ends at.
-        warmup: steps of linear warm-up.
+        warmup: steps of linear warm-up; at most a fifth of the run.
         clip_grad: largest gradient norm; 0 does not clip.
         ema: decay of the averaged weights, which are what is saved and measured; 0 averages nothing.
         precision: numeric type of the network's forward; weights stay fp32.

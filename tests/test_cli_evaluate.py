@@ -130,7 +130,7 @@ def test_more_detections_can_be_counted(model: Path, data: Path) -> None:
     [
         (["--where", "sorce=coco"], "did you mean 'source'?"),
         (["--where", "source"], "KEY=VALUE"),
-        (["--where", "source=lvis"], "there is no picture where source=lvis"),
+        (["--where", "source=lvis"], "no picture has source=lvis"),
         (["--images", "absent"], "absent"),
         (["--save-results", "absent/found.json"], "there is no folder absent"),
     ],
@@ -147,7 +147,7 @@ def test_a_class_that_the_model_lacks_is_an_error_with_the_nearest(model: Path, 
     data.write_text(json.dumps(content))
     result = evaluate(model, data)
     assert result.exit_code == 2
-    assert "class 'chairs', which tiny does not know: did you mean 'chair'?" in result.stderr
+    assert "class 'chairs', which the model does not know: did you mean 'chair'?" in result.stderr
 
 
 def test_a_class_without_objects_may_be_unknown(model: Path, data: Path) -> None:

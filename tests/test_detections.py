@@ -98,5 +98,5 @@ def test_to_supervision() -> None:
     assert converted.xyxy.tolist() == [[10, 5, 18, 25], [0, 5, 8, 25]]
     assert converted.class_id is not None
     assert converted.class_id.tolist() == [2, 0]
-    assert converted.data["class_name"].tolist() == ["dining table", "person"]
+    assert list(converted.data["class_name"]) == ["dining table", "person"]
     assert len(Detections.empty(NAMES, (10, 10)).to_supervision()) == 0

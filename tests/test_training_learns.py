@@ -10,7 +10,7 @@ from drawn_scenes import draw_scenes
 
 
 def test_overfits_sixteen_drawn_scenes(tmp_path: Path) -> None:
-    """About 45 s of one core; AP50 passes 0.9 after 30 of the 50 epochs, and ends near 0.99."""
+    """About a minute of one core; AP50 passes 0.9 half-way, whatever the seed, and ends above 0.98."""
     scenes = draw_scenes(tmp_path, count=16, size=128, shapes=(8, 16))
     settings = TrainSettings.model_validate(
         {
@@ -25,18 +25,18 @@ def test_overfits_sixteen_drawn_scenes(tmp_path: Path) -> None:
                 "anchors": {"sizes": (16, 32, 64, 128, 256)},
                 "loss": {"box_weight": 1.0},
             },
-            "epochs": 50,
-            "eval_every": 50,
+            "epochs": 80,
+            "eval_every": 80,
             "batch": 4,
             "imgsz": [128],
             "augment": {"geometry": "square", "flip": 0},
             "resize": {"mode": "none"},
             "optimizer": "adamw",
-            "lr": 0.003,
+            "lr": 0.002,
             "schedule": "cosine",
             "warmup": 10,
             "workers": 0,
-            "threads": 2,
+            "threads": 1,  # the second core is worth little here, and a busy one would hold up the first
             "device": "cpu",
         }
     )

@@ -109,6 +109,7 @@ def evaluate(
     """
     from densewatch.benchmarking.machine import describe_engine
     from densewatch.data.dataset import DataError
+    from densewatch.evaluation.run import UnknownClassError
     from densewatch.imaging.read import ImageError
 
     _check_ahead(save_results)
@@ -116,6 +117,8 @@ def evaluate(
     try:
         dataset, samples = read_samples(data, images, where, limit)
         results = _detect_all(detector, dataset, samples, threshold, iou)
+    except UnknownClassError as error:
+        stop(error)
     except (DataError, ImageError) as error:
         stop(error, SOME_FAILED)
     if save_results is not None:
@@ -149,12 +152,16 @@ def read_samples(
 ) -> tuple[Dataset, list[Sample]]:
     """Read the data set, and pick the pictures that are wanted."""
     from densewatch.data.coco import read_coco
+    from densewatch.data.dataset import DataError
     from densewatch.evaluation.run import select
 
     dataset = read_coco(data, images)
     for text, count in dataset.warnings.items():
         warn(f"{data}: {text} ({count} times)")
-    samples = list(dataset) if where is None else select(dataset, *_split_where(where))
+    try:
+        samples = list(dataset) if where is None else select(dataset, *_split_where(where))
+    except DataError as error:
+        stop(error)
     if not samples:
         stop(f"{data}: there is no picture")
     return dataset, samples[:limit]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from densewatch import __version__
 from densewatch.cli import models
@@ -17,17 +18,31 @@ from densewatch.cli.bench import bench
 from densewatch.cli.detect import detect
 from densewatch.cli.evaluate import evaluate
 from densewatch.cli.export import export
-from densewatch.cli.train import train
+
+
+class _Verbs(TyperGroup):
+    """Loads `train` when it is asked for: its options are made from a schema, which takes long to import."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), "train"]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name != "train":
+            return super().get_command(ctx, cmd_name)
+        from densewatch.cli.train import command
+
+        return command
+
 
 app = typer.Typer(
     name="densewatch",
+    cls=_Verbs,
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help: half the length, and greppable
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("detect")(detect)
-app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("export")(export)
 app.command("bench")(bench)

@@ -305,3 +305,13 @@ def _conclude(trainer: Trainer, metrics: dict[str, float]) -> None:
     data = val.annotations if val is not None else "VAL.json"
     say(f"  densewatch evaluate --model {model.with_suffix('.onnx')} --data {data}")
     sys.stdout.write(f"{model}\n")
+
+
+def _as_command() -> Any:
+    app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+    app.command("train")(train)
+    return typer.main.get_command(app)
+
+
+command = _as_command()
+"""The verb in the form that the group of all verbs takes."""

@@ -14,6 +14,10 @@ LOW_THRESHOLD = 0.01
 """AP looks at the whole range of scores; what lies below this hardly moves it."""
 
 
+class UnknownClassError(DataError):
+    """The data has objects of a class that the detector does not know."""
+
+
 class PictureDetector(Protocol):
     """What can be evaluated: `densewatch.runtime.detector.Detector`, or a stand-in for it."""
 
@@ -35,14 +39,14 @@ def select(dataset: Dataset, key: str, value: str) -> list[Sample]:
     Raises:
         DataError: no sample has such an attribute, or none has this value.
     """
-    values = sorted({str(sample.attributes[key]) for sample in dataset if key in sample.attributes})
-    if value not in values:
-        keys = sorted({name for sample in dataset for name in sample.attributes})
-        known = (
-            f"{key} is one of {values}" if values else f"pictures have {', '.join(keys) or 'no attributes'}"
-        )
-        raise DataError(f"no picture has {key}={value}: {known}")
-    return [sample for sample in dataset if str(sample.attributes.get(key)) == value]
+    keys = sorted({name for sample in dataset for name in sample.attributes})
+    if key not in keys:
+        raise DataError(f"no picture has an attribute {key!r}: {_suggest(key, keys)}")
+    chosen = [sample for sample in dataset if str(sample.attributes.get(key)) == value]
+    if not chosen:
+        values = sorted({str(sample.attributes[key]) for sample in dataset if key in sample.attributes})
+        raise DataError(f"no picture has {key}={value}: {_suggest(value, values)}")
+    return chosen
 
 
 def collect_results(
@@ -67,7 +71,7 @@ def collect_results(
         on_picture: called after each picture.
 
     Raises:
-        DataError: the data has objects of a class that the detector does not know.
+        UnknownClassError: the data has objects of a class that the detector does not know.
         ImageError: a picture cannot be read.
     """
     id_of = {item.name: item.id for item in dataset.classes}
@@ -85,6 +89,12 @@ def collect_results(
 def _check_known(detector: PictureDetector, dataset: Dataset) -> None:
     for name, count in dataset.class_counts().items():
         if count and name not in detector.names:
-            close = get_close_matches(name, detector.names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it knows {', '.join(detector.names)}"
-            raise DataError(f"the data has objects of class {name!r}, which the model does not know: {hint}")
+            hint = _suggest(name, detector.names)
+            raise UnknownClassError(
+                f"the data has objects of class {name!r}, which the model does not know: {hint}"
+            )
+
+
+def _suggest(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known) or 'none at all'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from densewatch.detections import Detections, class_index
+from densewatch.imaging.read import read_image
 from densewatch.imaging.resize import batch, prepare
 from densewatch.metadata import ModelInfo
 from densewatch.runtime.candidates import Filter, Limits, to_detections
@@ -138,7 +140,7 @@ class Detector:
 
     def _run(self, source: Picture, wanted: Filter) -> tuple[Detections, Timing]:
         started = time.perf_counter()
-        image = source if isinstance(source, np.ndarray) else _read(source)
+        image = source if isinstance(source, np.ndarray) else read_image(source)
         read = time.perf_counter()
         prepared = prepare(image, self.info.resize)
         ready = time.perf_counter()
@@ -172,10 +174,6 @@ def load(
         ValueError: a setting has no possible value.
     """
     path = find_model(model)
+    for decoder in ("cv2", "PIL.Image"):  # now, so that the time of the first picture is its own
+        importlib.import_module(decoder)
     return Detector(read_info(path), create_engine(path, engine, threads, precision))
-
-
-def _read(source: str | Path | bytes) -> npt.NDArray[np.uint8]:
-    from densewatch.imaging.read import read_image
-
-    return read_image(source)

@@ -72,8 +72,8 @@ def test_the_file_describes_itself(exported: tuple[RetinaNet, Path]) -> None:
 def test_the_proof_is_inside(exported: tuple[RetinaNet, Path]) -> None:
     proof = read_info(exported[1]).proof
     assert proof is not None
-    assert len({shape[1:] for shape in proof.shapes}) == 3
-    assert {shape[0] for shape in proof.shapes} == {1, 2}
+    for batch in (1, 2):
+        assert len({shape[1:] for shape in proof.shapes if shape[0] == batch}) >= 3
     assert proof.candidates >= 600
     assert proof.max_box_error_px <= 0.1
     assert proof.max_score_error <= 1e-3

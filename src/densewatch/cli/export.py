@@ -50,7 +50,7 @@ def export(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="Photos for the comparison with PyTorch, two or more.",
+            help="Photos for the comparison with PyTorch, two or more; all of them are used.",
             show_default="two photos inside the package",
         ),
     ] = None,
@@ -100,9 +100,9 @@ def export(
     """
     try:
         from densewatch.export.model_file import export_model
-        from densewatch.export.proof import ExportError
         from densewatch.imaging.sources import FileSource, expand_sources
         from densewatch.models.checkpoint import load_network
+        from densewatch.runtime.engines import EngineError
     except ImportError as error:
         stop(f"exporting needs PyTorch and ONNX ({error}): pip install 'densewatch[export]'")
     target = output or checkpoint.with_suffix(".onnx")
@@ -119,7 +119,7 @@ def export(
             ]
         measure = None if data is None else _measure_on(data, images, where)
         info = export_model(network, info, target, topk=topk, pictures=chosen, measure=measure)
-    except (ExportError, ValueError, OSError) as error:
+    except (EngineError, ValueError, OSError) as error:
         stop(error, SOME_FAILED)
     _report(info, target)
 

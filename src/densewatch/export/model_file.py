@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from densewatch.commit import code_commit
 from densewatch.export.onnx_graph import write_graph, write_metadata
 from densewatch.export.proof import check_pictures, prove, shipped_pictures
 from densewatch.metadata import LevelInfo, ModelInfo
@@ -32,7 +33,8 @@ def export_model(
 
     Args:
         network: in any mode; it is exported in evaluation mode.
-        info: its description; levels, parameters and proof are filled in here.
+        info: its description; levels, parameters, proof and commit are filled in here, and the commit that it
+            was trained with moves to `training`.
         path: of the model file, `.onnx`.
         topk: how many candidates each pyramid level passes on.
         pictures: for the comparison, at least two; None takes the photos inside the package.
@@ -54,6 +56,8 @@ def export_model(
             update={
                 "levels": _levels(network, topk),
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
+                "training": {**info.training, "commit": info.commit},
+                "commit": code_commit() or "unknown",
             }
         )
         proof = prove(net, unfinished, info, pictures)

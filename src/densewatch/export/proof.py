@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -21,13 +21,13 @@ MAX_BOX_ERROR_PX = 0.1
 MAX_SCORE_ERROR = 1e-3
 _MIN_SCORE = 0.05
 _MIN_CANDIDATES = 100
-_SMALL_SIDES_PX = (352, 608)  # of the longer side: multiples of 32 that are not multiples of 128
-_BATCHES = (1, 2)
+# Of the longer side, beside the model's own: multiples of 32 that are not multiples of 128.
+_SIDES_PX = (352, 608, 480)
+_NUM_SIZES = 3
+_BATCH = 2
 
-Candidates = Callable[[npt.NDArray[np.uint8]], Output]
 
-
-class ExportError(RuntimeError):
+class ExportError(ValueError):
     """A model file that must not be written; the message says what was wrong with it."""
 
 
@@ -54,26 +54,27 @@ def shipped_pictures() -> list[Path]:
 
 
 def check_pictures(pictures: Sequence[Path]) -> Sequence[Path]:
-    """Return the pictures that a proof uses.
+    """Return `pictures` if they are enough for a proof.
 
     Raises:
         ValueError: there are fewer than two.
     """
-    if len(pictures) < max(_BATCHES):
-        raise ValueError(f"a proof takes at least {max(_BATCHES)} pictures, not {len(pictures)}")
-    return pictures[: max(_BATCHES)]
+    if len(pictures) < _BATCH:
+        raise ValueError(f"a proof takes at least {_BATCH} pictures, not {len(pictures)}")
+    return pictures
 
 
 def prove(net: CandidateNet, model_file: Path, info: ModelInfo, pictures: Sequence[Path]) -> EqualityProof:
     """Compare an exported graph with its network on real pictures, at three sizes and two batch sizes.
 
-    Both engines run it, in float32.
+    Each picture goes through alone, and the first two go through together. Both engines run the graph, in
+    float32.
 
     Args:
         net: the network.
         model_file: its graph.
         info: its description, complete but for the proof.
-        pictures: as `check_pictures` returns them.
+        pictures: at least two.
 
     Raises:
         ExportError: a box differs by more than 0.1 px, or a score by more than 0.001.
@@ -88,7 +89,7 @@ def prove(net: CandidateNet, model_file: Path, info: ModelInfo, pictures: Sequen
             differences.append(compare(expected, engine(images)))
             _check(differences[-1], engine, shapes[-1])
     return EqualityProof(
-        shapes=shapes,
+        shapes=sorted(set(shapes)),
         pictures=[path.name for path in pictures],
         candidates=sum(difference.candidates for difference in differences),
         min_score=min(difference.min_score for difference in differences),
@@ -142,15 +143,15 @@ def _check(difference: Difference, engine: Engine, shape: tuple[int, int, int]) 
         )
 
 
-def _inputs(policy: ResizePolicy, pictures: Sequence[Path]) -> list[npt.NDArray[np.uint8]]:
-    """Return batches uint8 [N, H, W, 3] of the pictures: at two small sizes, and at the model's own."""
-    policies = [policy.model_copy(update={"mode": "longer", "size": side}) for side in _SMALL_SIDES_PX]
+def _inputs(policy: ResizePolicy, pictures: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield batches uint8 [N, H, W, 3] of the pictures: at the model's own size, and at two others."""
+    sides = [side for side in _SIDES_PX if (policy.mode, policy.size) != ("longer", side)]
+    others = [policy.model_copy(update={"mode": "longer", "size": side}) for side in sides[: _NUM_SIZES - 1]]
     images = [read_image(path) for path in pictures]
-    return [
-        batch([prepare(image, size_policy) for image in images[:count]], size_policy.pad_value)
-        for size_policy in [*policies, policy]
-        for count in _BATCHES
-    ]
+    for size_policy in [policy, *others]:
+        prepared = [prepare(image, size_policy) for image in images]
+        for chosen in [prepared[:_BATCH], *([item] for item in prepared)]:
+            yield batch(chosen, size_policy.pad_value)
 
 
 def _run(net: CandidateNet, images: npt.NDArray[np.uint8]) -> Output:

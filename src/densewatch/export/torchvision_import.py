@@ -14,10 +14,16 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.models import WeightsEnum, get_model_weights
 
 from densewatch.export.model_file import export_model
-from densewatch.metadata import TORCHVISION_RESIZE, ClassInfo, ModelInfo
+from densewatch.export.torchvision_check import (
+    ImportFailedError,
+    check_against_torchvision,
+    coco_classes,
+    published_weights,
+)
+from densewatch.hub import hash_in_name
+from densewatch.metadata import TORCHVISION_RESIZE, ModelInfo
 from densewatch.models.checkpoint import save_checkpoint
 from densewatch.models.config import RetinaNetConfig, preset
 from densewatch.models.retinanet import RetinaNet
@@ -39,20 +45,6 @@ _RENAMED: tuple[tuple[str, str], ...] = (
     (r"head\.classification_head\.conv\.", r"class_head.tower."),
     (r"head\.regression_head\.conv\.", r"box_head.tower."),
 )
-
-
-class ImportFailedError(ValueError):
-    """Foreign weights that cannot be converted; the message names the file and the reason."""
-
-
-def coco_classes(architecture: str) -> tuple[ClassInfo, ...]:
-    """Return the 80 classes that torchvision's 91 outputs stand for; the id is the output."""
-    categories = _published(architecture).meta["categories"]
-    return tuple(
-        ClassInfo(name=name, id=index)
-        for index, name in enumerate(categories)
-        if name not in ("__background__", "N/A")
-    )
 
 
 def convert_state_dict(
@@ -83,10 +75,13 @@ def convert_state_dict(
 def torchvision_network(architecture: str, weights: Path) -> tuple[RetinaNet, ModelInfo]:
     """Read torchvision's weights from a file into our network, in evaluation mode, with its description.
 
+    The network's outputs are compared with those of torchvision's own.
+
     Raises:
-        ImportFailedError: the file is no weights file, or not of this architecture.
+        ImportFailedError: the file is no weights file, or not of this architecture, or the outputs differ.
     """
-    config, tensors = convert_state_dict(architecture, _read_weights(weights))
+    state = _read_weights(weights)
+    config, tensors = convert_state_dict(architecture, state)
     network = RetinaNet(config)
     try:
         network.load_state_dict(tensors)
@@ -95,7 +90,8 @@ def torchvision_network(architecture: str, weights: Path) -> tuple[RetinaNet, Mo
         raise ImportFailedError(
             f"{weights}: is not a {architecture} of torchvision: {reason[:400]}"
         ) from error
-    return network.eval(), _describe(architecture, network, weights)
+    check_against_torchvision(architecture, state, network.eval())
+    return network, _describe(architecture, network, weights)
 
 
 def convert_torchvision(architecture: str, weights: Path, output: Path) -> None:
@@ -112,11 +108,6 @@ def convert_torchvision(architecture: str, weights: Path, output: Path) -> None:
         save_checkpoint(output, network, info)
     else:
         export_model(network, info, output)
-
-
-def _published(architecture: str) -> WeightsEnum:
-    weights: WeightsEnum = get_model_weights(architecture)["COCO_V1"]
-    return weights
 
 
 def _rename(name: str, blocks: bool) -> str:
@@ -140,7 +131,7 @@ def _rename_tower(name: str, blocks: bool) -> str:
 
 def _pick_classes(value: Tensor, per_cell: int, architecture: str) -> Tensor:
     """Return the rows of the 80 named classes from the class output `[A * 91, ...]`."""
-    outputs = len(_published(architecture).meta["categories"])
+    outputs = len(published_weights(architecture).meta["categories"])
     if len(value) != per_cell * outputs:
         raise ImportFailedError(
             f"the class output has {len(value)} rows, not {per_cell} anchors × {outputs}: "
@@ -162,8 +153,9 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _describe(architecture: str, network: RetinaNet, weights: Path) -> ModelInfo:
-    published = _published(architecture)
-    is_published = hashlib.sha256(weights.read_bytes()).hexdigest().startswith(_hash_in(published.url))
+    published = published_weights(architecture)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    is_published = digest.startswith(hash_in_name(published.url))
     box_map = published.meta["_metrics"]["COCO-val2017"]["box_map"]
     return ModelInfo(
         name=architecture.replace("_", "-"),
@@ -179,8 +171,3 @@ def _describe(architecture: str, network: RetinaNet, weights: Path) -> ModelInfo
         metrics={"COCO val2017, as published": {"AP": box_map / 100}} if is_published else {},
         licence="BSD-3-Clause" if is_published else "unknown",
     )
-
-
-def _hash_in(url: str) -> str:
-    """Return the hexadecimal digits at the end of a published file's name."""
-    return url.rsplit("-", 1)[-1].removesuffix(".pth")

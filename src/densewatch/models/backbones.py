@@ -68,7 +68,7 @@ class TimmBackbone(nn.Module):
 
     Raises:
         ModuleNotFoundError: timm is not installed.
-        ValueError: timm has no such model, or it gives no features at these strides.
+        ValueError: timm has no such model, or it gives no features at these strides for pictures of any size.
     """
 
     strides = (8, 16, 32)
@@ -83,6 +83,7 @@ class TimmBackbone(nn.Module):
             )
         self.levels = [reductions.index(stride) for stride in self.strides]
         self.channels: tuple[int, ...] = tuple(channels[level] for level in self.levels)
+        _check_timm_features(self, name)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return C3, C4, C5 of normalised `images` `[N, 3, H, W]`."""
@@ -103,6 +104,28 @@ def _timm_features(name: str) -> tuple[nn.Module, list[int], list[int]]:
     except RuntimeError as error:
         raise ValueError(f"timm cannot make a backbone of {name!r}: {error}") from error
     return body, body.feature_info.reduction(), body.feature_info.channels()
+
+
+def _check_timm_features(backbone: TimmBackbone, name: str) -> None:
+    """Try a small picture: some of timm's transformers take one size only, or put channels last."""
+    height, width = 128, 160
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            features = backbone(torch.zeros(1, 3, height, width))
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f"timm model {name!r} does not take pictures of {width}×{height} px: {error}; "
+            "a pyramid needs a backbone for any size"
+        ) from error
+    finally:
+        backbone.train()
+    for feature, channels, stride in zip(features, backbone.channels, backbone.strides, strict=True):
+        if feature.shape[1:] != (channels, height // stride, width // stride):
+            raise ValueError(
+                f"timm model {name!r} gives features {list(feature.shape)} at stride {stride}, not "
+                f"{[1, channels, height // stride, width // stride]}"
+            )
 
 
 def _norm_layer(config: BackboneConfig) -> Callable[[int], nn.Module]:

@@ -1,0 +1,82 @@
+"""torchvision's own networks, as the reference that imported weights are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum, get_model, get_model_weights
+
+from densewatch.export.proof import shipped_pictures
+from densewatch.imaging.read import read_image
+from densewatch.imaging.resize import prepare
+from densewatch.metadata import ClassInfo, ResizePolicy
+from densewatch.models.retinanet import RetinaNet
+
+MAX_OUTPUT_ERROR = 1e-3
+_SIDES_PX = (352, 480)
+
+
+class ImportFailedError(ValueError):
+    """Foreign weights that cannot be converted; the message names the file and the reason."""
+
+
+def published_weights(architecture: str) -> WeightsEnum:
+    """Return torchvision's entry of its published COCO weights."""
+    weights: WeightsEnum = get_model_weights(architecture)["COCO_V1"]
+    return weights
+
+
+def coco_classes(architecture: str) -> tuple[ClassInfo, ...]:
+    """Return the 80 classes that torchvision's 91 outputs stand for; the id is the output."""
+    categories = published_weights(architecture).meta["categories"]
+    return tuple(
+        ClassInfo(name=name, id=index)
+        for index, name in enumerate(categories)
+        if name not in ("__background__", "N/A")
+    )
+
+
+def check_against_torchvision(architecture: str, state: Mapping[str, Tensor], network: RetinaNet) -> None:
+    """Compare our network with torchvision's, which has the same weights, on real photos at two sizes.
+
+    Raises:
+        ImportFailedError: a logit or a delta differs by more than 0.001.
+    """
+    reference = _reference(architecture, state, network.config.backbone.norm_eps)
+    ids = [item.id for item in coco_classes(architecture)]
+    for path, side in zip(shipped_pictures(), _SIDES_PX, strict=True):
+        policy = ResizePolicy(mode="longer", size=side, max_size=None)
+        pixels = torch.from_numpy(prepare(read_image(path), policy).pixels)
+        image = pixels.permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            ours = network(image)
+            features = list(reference.backbone((image - network.mean) / network.std).values())
+            theirs = reference.head(features)
+        errors = (
+            (torch.cat(ours.cls_logits, dim=1) - theirs["cls_logits"][..., ids]).abs().max(),
+            (torch.cat(ours.bbox_deltas, dim=1) - theirs["bbox_regression"]).abs().max(),
+        )
+        if not max(errors) <= MAX_OUTPUT_ERROR:  # written so that NaN fails
+            raise ImportFailedError(
+                f"the imported network differs from torchvision's {architecture}: a logit by {errors[0]:.3g} "
+                f"and a delta by {errors[1]:.3g} (allowed {MAX_OUTPUT_ERROR}); nothing was written"
+            )
+
+
+def _reference(architecture: str, state: Mapping[str, Tensor], norm_eps: float) -> Any:
+    """Return torchvision's network with these weights, as torchvision runs its published ones."""
+    reference: Any = get_model(architecture, weights=None, weights_backbone=None)
+    # Published V1 weights come without batch norm's counters, which evaluation does not use.
+    missing, unexpected = reference.load_state_dict(state, strict=False)
+    odd = [name for name in missing if not name.endswith("num_batches_tracked")] + list(unexpected)
+    if odd:
+        raise ImportFailedError(
+            f"torchvision's {architecture} does not fit these weights: {', '.join(odd[:3])}"
+        )
+    for layer in reference.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eps = norm_eps
+    return reference.eval()

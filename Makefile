@@ -10,14 +10,15 @@ OUTPUT := demo-output
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-slow lint format clean
 
 help:
-	@echo "make demo    find the objects in $(PHOTO), print them, draw them"
-	@echo "make test    install what the tests need (PyTorch among it: several GB) and run them"
-	@echo "make lint    check style and types"
-	@echo "make format  put the code into the project's style"
-	@echo "make clean   remove $(VENV), $(OUTPUT) and caches"
+	@echo "make demo       find the objects in $(PHOTO), print them, draw them"
+	@echo "make test       install what the tests need (PyTorch among it: several GB) and run them"
+	@echo "make test-slow  the same for the tests that take minutes, which make test leaves out"
+	@echo "make lint       check style and types"
+	@echo "make format     put the code into the project's style"
+	@echo "make clean      remove $(VENV), $(OUTPUT) and caches"
 
 demo: $(VENV)/.installed
 	@echo "densewatch detect $(PHOTO) --save $(OUTPUT)"
@@ -32,6 +33,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

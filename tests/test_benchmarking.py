@@ -6,17 +6,21 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from densewatch.benchmarking import machine
+from densewatch.benchmarking import machine, torchvision_peer
 from densewatch.benchmarking.clock import Recording, compare, take_turns
 from densewatch.benchmarking.pictures import drawn_picture
+from densewatch.benchmarking.report import run_benchmark
 from densewatch.benchmarking.torchvision_peer import TorchvisionPeer, architecture_like
 from densewatch.cli.main import app
+from densewatch.runtime.detector import Detector, load
+from densewatch.runtime.engines import EngineError, OpenVinoEngine
 from tiny_model import tiny_info, write_tiny_model
 
 
@@ -100,8 +104,7 @@ def test_the_nearest_peer_is_told_by_where_p6_comes_from() -> None:
     assert architecture_like(v1) == "retinanet_resnet50_fpn"
 
 
-def test_bench_prints_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_bench_prints_what_was_measured(tmp_path: Path) -> None:
     model = str(write_tiny_model(tmp_path / "tiny.onnx"))
     arguments = ["bench", "--model", model, "--runs", "2", "--threads", "1", "--precision", "float32"]
     document = json.loads(CliRunner().invoke(app, [*arguments, "--format", "json"]).stdout)
@@ -119,6 +122,73 @@ def test_bench_refuses_to_time_pictures_that_are_not_there(tmp_path: Path) -> No
     result = CliRunner().invoke(app, ["bench", str(tmp_path / "absent.jpg")])
     assert result.exit_code == 1
     assert "absent.jpg" in result.stderr
+
+
+def test_bench_names_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    model = str(write_tiny_model(tmp_path / "tiny.onnx"))
+    result = CliRunner().invoke(app, ["bench", str(tmp_path / "text.jpg"), "--model", model])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: cannot read {tmp_path / 'text.jpg'}: it is no picture")
+
+
+def test_bench_ends_with_a_sentence_where_the_engine_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, images: object) -> None:
+        raise EngineError("OpenVINO failed")
+
+    monkeypatch.setattr(OpenVinoEngine, "__call__", fail)
+    result = CliRunner().invoke(app, ["bench", "--model", str(write_tiny_model(tmp_path / "tiny.onnx"))])
+    assert result.exit_code == 1
+    assert result.stderr.endswith("error: OpenVINO failed\n")
+
+
+class FakePeer:
+    """Takes ten times as long as anybody's total, by its own account."""
+
+    def __init__(self, architecture: str, threads: int) -> None:
+        self.description = f"a fake {architecture} on {threads} threads"
+
+    def __call__(self, picture: bytes) -> Mapping[str, float]:
+        return {"read": 1000.0, "prepare": 2000.0, "network": 3000.0, "boxes": 4000.0, "total": 10_000.0}
+
+
+@pytest.fixture
+def detector(tmp_path: Path) -> Detector:
+    return load(write_tiny_model(tmp_path / "tiny.onnx"), threads=1, precision="float32")
+
+
+def test_a_report_with_a_peer_has_its_figures_and_the_ratios(detector: Detector) -> None:
+    peer = cast(TorchvisionPeer, FakePeer("net", threads=1))
+    report = run_benchmark(detector, [drawn_picture()], runs=3, peer=peer)
+    document = report.to_dict()
+    assert set(document) == {"machine", "code", "model", "pictures", "runs", "timing_ms", "peer"}
+    assert set(document["peer"]) == {"model", "timing_ms", "ratio_of_medians", "median_of_ratios"}
+    assert document["peer"]["model"] == "a fake net on 1 threads"
+    assert document["peer"]["timing_ms"]["total"] == {"p50": 10_000.0, "p95": 10_000.0}
+    assert document["peer"]["timing_ms"].keys() == document["timing_ms"].keys()
+    ours_ms = document["timing_ms"]["total"]["p50"]
+    assert document["peer"]["ratio_of_medians"] == pytest.approx(10_000 / ours_ms, rel=0.01)
+    assert report.comparison == compare(report.ours, recording(10_000, 10_000, 10_000))
+
+
+def test_a_report_without_a_peer_has_no_place_for_one(detector: Detector) -> None:
+    assert "peer" not in run_benchmark(detector, [drawn_picture()], runs=1).to_dict()
+
+
+def test_the_table_sets_the_peer_beside_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchvision_peer, "TorchvisionPeer", FakePeer)
+    model = str(write_tiny_model(tmp_path / "tiny.onnx"))
+    arguments = ["bench", "--model", model, "--runs", "2", "--threads", "1", "--peer", "torchvision-v1"]
+    lines = CliRunner().invoke(app, arguments).stdout.splitlines()
+    assert ["peer", "a fake retinanet_resnet50_fpn on 1 threads"] in [
+        line.split(maxsplit=1) for line in lines
+    ]
+    (total,) = (line.split() for line in lines if line.startswith("total"))
+    assert total[3:] == ["10000.0", "10000.0"]
+    assert lines[-1].startswith("the peer takes ")
+    assert "times as long" in lines[-1]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from densewatch.cli.main import app
+from densewatch.runtime.engines import OpenVinoEngine
 from tiny_model import draw_squares, tiny_info, write_tiny_model
 
 PERSON_CHAIR_PERSON = [(0, 0, 32, "person"), (64, 64, 32, "chair"), (96, 0, 32, "person")]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +172,45 @@ def test_what_is_reported_can_be_chosen(
     assert [item["label"] for item in document["images"][0]["detections"]] == found
 
 
+@pytest.mark.parametrize(
+    "failure", [RuntimeError("Exception from src/cpu.cpp:1:\nno room for a tensor"), MemoryError()]
+)
+def test_a_picture_at_which_the_engine_fails_is_named_and_the_others_done(
+    model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    Image.fromarray(draw_squares((64, 64), [])).save(pictures / "b.png")
+
+    class FailingRequest:
+        def __init__(self, request: Any) -> None:
+            self.request = request
+
+        def infer(self, inputs: dict[str, Any], *, share_inputs: bool) -> Any:
+            if inputs["image"].shape[1] == 64:
+                raise failure
+            return self.request.infer(inputs, share_inputs=share_inputs)
+
+    load = OpenVinoEngine.__init__
+
+    def load_failing(self: Any, *arguments: Any, **settings: Any) -> None:
+        load(self, *arguments, **settings)
+        self._request = FailingRequest(self._request)
+
+    monkeypatch.setattr(OpenVinoEngine, "__init__", load_failing)
+    result = detect(model, "a.png", "b.png", "c.png", "--format", "jsonl")
+    assert result.exit_code == 1
+    assert [json.loads(line)["source"] for line in result.stdout.splitlines()] == ["a.png", "c.png"]
+    (error,) = result.stderr.splitlines()
+    assert error.startswith("error: b.png: ")
+    assert "no room for a tensor" in error or "not enough memory" in error
+
+
+def test_the_limit_of_pixels_can_be_chosen(model: Path, pictures: Path) -> None:
+    assert detect(model, "a.png", "--max-pixels", str(128 * 160)).exit_code == 0
+    result = detect(model, "a.png", "--max-pixels", str(128 * 160 - 1))
+    assert result.exit_code == 1
+    assert "--max-pixels 20480" in result.stderr
+
+
 def test_a_cut_result_warns(model: Path, pictures: Path) -> None:
     result = detect(model, "a.png", "--max-detections", "2", "--format", "json")
     assert result.exit_code == 0
@@ -186,6 +222,8 @@ def test_a_cut_result_warns(model: Path, pictures: Path) -> None:
     ("arguments", "sentence"),
     [
         (["a.png", "--only", "persn"], "did you mean 'person'?"),
+        (["a.png", "--only", ","], "--only names no class"),
+        (["a.png", "--only", ""], "--only names no class"),
         (["a.png", "--treshold", "0.3"], "--threshold"),
         (["a.png", "--format", "yaml"], "'jsonl'"),
         (["a.png", "--threshold", "1.5"], "less than or equal to 1"),
@@ -239,19 +277,36 @@ def test_save_writes_annotated_pictures(model: Path, pictures: Path, tmp_path: P
 
 @pytest.mark.parametrize(
     "arguments",
-    [["d.jpg"], ["d.jpg", "d.png"], ["./d.jpg"], ["."]],
-    ids=["itself", "another", "dotted", "folder"],
+    [["d.jpg"], ["d.png"], ["absent.jpg", "./d.jpg"], ["."], ["../link/d.png"]],
+    ids=["itself", "a photo of the same name", "dotted", "folder", "link"],
 )
-def test_save_never_overwrites_an_input(model: Path, pictures: Path, arguments: list[str]) -> None:
+def test_save_never_touches_a_folder_of_photos(model: Path, pictures: Path, arguments: list[str]) -> None:
+    (pictures.parent / "link").symlink_to(pictures)
     for name in ("d.jpg", "d.png"):
         Image.fromarray(draw_squares((128, 160), PERSON_CHAIR_PERSON)).save(pictures / name)
     before = {path.name: path.read_bytes() for path in pictures.iterdir()}
     result = detect(model, *arguments, "--save", ".", "--format", "jsonl")
-    for name, content in before.items():
-        assert (pictures / name).read_bytes() == content, name
+    assert {path.name: path.read_bytes() for path in pictures.iterdir()} == before
+    assert result.exit_code == 2
+    assert "choose another one" in result.stderr
+    assert result.stdout == ""
+
+
+def test_save_never_overwrites_an_input_by_another_name(model: Path, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    os.link("a.png", tmp_path / "out" / "a.jpg")
+    before = (pictures / "a.png").read_bytes()
+    result = detect(model, "a.png", "--save", str(tmp_path / "out"), "--format", "jsonl")
+    assert (pictures / "a.png").read_bytes() == before
     assert result.exit_code == 1
-    assert "d.jpg" in result.stderr
-    assert result.stdout.count("detections") >= len(arguments)  # what was found is told all the same
+    assert "a.jpg: it is an input" in result.stderr
+    assert json.loads(result.stdout)["source"] == "a.png"  # what was found is told all the same
+
+
+def test_earlier_results_are_replaced(model: Path, pictures: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert detect(model, ".", "--save", str(tmp_path / "drawn")).exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.jpg", "b.jpg", "c.jpg"]
 
 
 def test_a_saved_picture_shows_the_box(model: Path, pictures: Path, tmp_path: Path) -> None:

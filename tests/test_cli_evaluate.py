@@ -11,16 +11,13 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from densewatch.cli.main import app
-from tiny_model import draw_squares, write_tiny_model
+from densewatch.data.dataset import DataError
+from densewatch.runtime.engines import EngineError, OpenVinoEngine
+from tiny_model import draw_squares, tiny_info, write_tiny_model
 
 SQUARES = {"a.png": [(0, 0, 32, "person"), (64, 64, 32, "chair")], "b.png": [(32, 0, 32, "person")]}
 IDS = {"person": 7, "chair": 3}  # not the model's own, so that matching by name shows
 NUMBERS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +114,92 @@ def test_results_are_kept_with_the_ids_of_the_data(model: Path, data: Path, tmp_
     evaluate(model, data, "--threshold", "0.5", "--save-results", str(tmp_path / "found.json"))
     found = json.loads((tmp_path / "found.json").read_text())
     assert [(item["image_id"], item["category_id"]) for item in found] == [(10, 7), (10, 3), (11, 7)]
+
+
+@pytest.mark.parametrize("target", ["val.json", "a.png", "tiny.onnx", "link.json"])
+def test_results_never_replace_an_input(data: Path, target: str) -> None:
+    folder = data.parent
+    model = write_tiny_model(folder / "tiny.onnx")
+    (folder / "link.json").symlink_to("val.json")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = evaluate(model, data, "--save-results", str(folder / target))
+    assert result.exit_code == 2
+    assert f"{target}: it is " in result.stderr
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_results_that_cannot_be_written_do_not_cost_the_numbers(
+    model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    result = evaluate(model, data, "--save-results", str(data.parent / "found.json"), "--format", "json")
+    assert result.exit_code == 1
+    assert "found.json: No space left on device" in result.stderr
+    assert json.loads(result.stdout)["images"] == 2
+
+
+def test_a_measurement_that_fails_is_a_sentence(
+    model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DataError("val.json: annotation 0: there is no category 5")
+
+    monkeypatch.setattr("densewatch.evaluation.evaluate_coco", fail)
+    result = evaluate(model, data)
+    assert result.exit_code == 1
+    assert result.stderr == "error: val.json: annotation 0: there is no category 5\n"
+
+
+def test_an_engine_that_fails_names_the_picture(
+    model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, images: object) -> None:
+        raise EngineError("OpenVINO failed at a picture of 128x128 px: no room")
+
+    monkeypatch.setattr(OpenVinoEngine, "__call__", fail)
+    result = evaluate(model, data)
+    assert result.exit_code == 1
+    assert (
+        result.stderr
+        == f"error: {data.parent / 'a.png'}: OpenVINO failed at a picture of 128x128 px: no room\n"
+    )
+
+
+def test_pictures_with_more_than_the_model_could_tell_are_counted(data: Path) -> None:
+    narrow = write_tiny_model(data.parent / "narrow.onnx", tiny_info(topk=2))
+    result = evaluate(narrow, data, "--format", "json", "--threshold", "0.2")
+    assert json.loads(result.stdout)["saturated_images"] == 1
+    assert (
+        f"warning: in 1 picture, such as {data.parent / 'a.png'}, a limit of the model cut" in result.stderr
+    )
+    wide = evaluate(write_tiny_model(narrow), data, "--format", "json", "--threshold", "0.2")
+    assert (json.loads(wide.stdout)["saturated_images"], wide.stderr) == (0, "")
+
+
+def test_what_is_odd_about_the_labels_is_said_once_and_truly(model: Path, data: Path) -> None:
+    content = labels()
+    flat = {**content["annotations"][0], "id": 99, "bbox": [100, 100, 0, 20], "area": 0}
+    content["annotations"].append(flat)
+    data.write_text(json.dumps(content))
+    result = evaluate(model, data, "--format", "json", "--threshold", "0.5")
+    warning, consequence = result.stderr.splitlines()
+    assert "width or height is not positive" in warning
+    assert warning.endswith("(1 time)")
+    assert "one left out counts as missed" in consequence
+    # Of three persons, the one without an area cannot be found.
+    assert json.loads(result.stdout)["per_class"]["person"]["AP"] == pytest.approx(67 / 101)
+
+
+def test_classes_of_other_pictures_do_not_matter(model: Path, data: Path) -> None:
+    content = labels()
+    content["categories"].append({"id": 99, "name": "zebra"})
+    content["annotations"][2]["category_id"] = 99
+    data.write_text(json.dumps(content))
+    assert evaluate(model, data).exit_code == 2
+    assert evaluate(model, data, "--where", "source=coco").exit_code == 0
 
 
 def test_more_detections_can_be_counted(model: Path, data: Path) -> None:

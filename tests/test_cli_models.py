@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
-from densewatch import hub
 from densewatch.cli.main import app
-from densewatch.hub import PUBLISHED_MODELS, HubError, RemoteFile
+from densewatch.export import torchvision_import
+from densewatch.export.proof import ExportError
+from densewatch.hub import PUBLISHED_MODELS, PublishedModel, RemoteFile
 from densewatch.metadata import ModelInfo
+from densewatch.runtime.engines import EngineError
+from local_server import closed_port, serving
 from tiny_model import write_tiny_model
+from torchvision_networks import V2, random_network
 
 
 @pytest.fixture
@@ -80,6 +86,23 @@ def test_wrong_usage(cache: Path, arguments: list[str], sentence: str) -> None:
     assert sentence in result.stderr
 
 
+@pytest.mark.parametrize(
+    "error", [ExportError("a box differs"), EngineError("no such engine"), OSError("no room")], ids=repr
+)
+def test_a_conversion_that_fails_ends_with_its_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(architecture: str, weights: Path, output: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(torchvision_import, "convert_torchvision", fail)
+    weights = tmp_path / "weights.pth"
+    weights.touch()
+    result = models("import", "torchvision:retinanet_resnet50_fpn", str(weights))
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {error}\n"
+
+
 def test_pull_does_nothing_when_the_model_is_there(cache: Path) -> None:
     write_tiny_model(cache / "retinanet-r50-v2.onnx")
     result = models("pull", "retinanet-r50-v2")
@@ -87,20 +110,59 @@ def test_pull_does_nothing_when_the_model_is_there(cache: Path) -> None:
     assert "is there already" in result.stderr
 
 
-def test_pull_without_a_network_ends_with_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(file: RemoteFile, path: Path, **_: object) -> Path:
-        raise HubError(f"Cannot fetch {file.url}: put it at {path}.")
+def publish(remote: RemoteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every model be published at a place on this machine."""
+    monkeypatch.setattr(PublishedModel, "remote_file", lambda model: remote)
 
-    monkeypatch.setattr(hub, "download", offline)
-    monkeypatch.setattr(
-        hub.PublishedModel,
-        "remote_file",
-        lambda self: RemoteFile("https://x.org/net-0123abcd.pth", "0123abcd"),
-    )
+
+def test_pull_without_a_network_ends_with_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"http://127.0.0.1:{closed_port()}/net-0123abcd.pth"
+    publish(RemoteFile(url, "0123abcd"), monkeypatch)
     result = models("pull", "retinanet-r50-v2")
     assert result.exit_code == 1
     where = cache.parent / "downloads" / "net-0123abcd.pth"
-    assert result.stderr == f"error: Cannot fetch https://x.org/net-0123abcd.pth: put it at {where}.\n"
+    assert result.stderr == (
+        f"error: Cannot fetch {url} (no connection): download it where there is a network, "
+        f"put it at {where}, and run the same command again.\n"
+    )
+
+
+def test_pull_refuses_a_file_with_another_hash(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(b"something else") as server:
+        publish(server.file("00000000"), monkeypatch)
+        result = models("pull", "retinanet-r50-v2")
+    assert result.exit_code == 1
+    assert "but 00000000 is right" in result.stderr
+    assert list((cache.parent / "downloads").iterdir()) == list(cache.iterdir()) == []
+
+
+def test_pulled_weights_that_do_not_fit_are_named_and_not_installed(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = io.BytesIO()
+    torch.save({"epoch": 3}, weights)
+    with serving(weights.getvalue()) as server:
+        remote = server.file()
+        publish(remote, monkeypatch)
+        result = models("pull", "retinanet-r50-v2")
+    assert server.asked == [None]
+    assert result.exit_code == 1
+    downloaded = cache.parent / "downloads" / remote.name
+    assert result.stderr.startswith(f"error: {downloaded}: holds no plain dictionary of tensors")
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_pulled_model_is_found_by_its_name(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = io.BytesIO()
+    torch.save(random_network(V2).state_dict(), weights)
+    with serving(weights.getvalue()) as server:
+        publish(server.file(), monkeypatch)
+        result = models("pull", "retinanet-r50-v2")
+    assert result.exit_code == 0, result.stderr
+    described = ModelInfo.model_validate_json(models("info", "retinanet-r50-v2", "--format", "json").stdout)
+    assert len(described.classes) == 80
+    assert described.proof is not None
 
 
 def test_pull_without_torch_says_what_to_install(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

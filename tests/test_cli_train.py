@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -201,14 +202,63 @@ def test_missing_files(recipe: Path) -> None:
     assert "absent.safetensors: cannot be read" in result.stderr
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_picture_is_named_in_one_line(recipe: Path, scenes: DrawnScenes, workers: int) -> None:
+def test_a_broken_picture_is_named_before_training(recipe: Path, scenes: DrawnScenes) -> None:
     picture = scenes.images / "001.png"
     picture.write_bytes(picture.read_bytes()[:200])
+    result = train("--config", recipe)
+    assert result.exit_code == 1
+    assert (
+        f"{scenes.annotations}: 1 broken picture(s): {picture} (the PNG picture is truncated" in result.stderr
+    )
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_breaks_on_the_way_is_named_in_one_line(
+    recipe: Path, scenes: DrawnScenes, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = scenes.images / "001.png"
+    introduce = train_module._introduce
+
+    def break_picture(trainer: Any) -> None:
+        introduce(trainer)
+        picture.write_bytes(picture.read_bytes()[:200])
+
+    monkeypatch.setattr(train_module, "_introduce", break_picture)
     result = train("--config", recipe, "--workers", workers)
     assert result.exit_code == 1
     (error,) = [line for line in result.stderr.splitlines() if "error" in line]
     assert error.startswith(f"error: cannot read {picture}: ")
+
+
+def test_a_measured_picture_that_breaks_on_the_way(
+    recipe: Path, scenes: DrawnScenes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    val = draw_scenes(tmp_path / "val", count=2, size=64, shapes=(2, 4))
+    introduce = train_module._introduce
+
+    def remove_picture(trainer: Any) -> None:
+        introduce(trainer)
+        (val.images / "001.png").unlink()
+
+    monkeypatch.setattr(train_module, "_introduce", remove_picture)
+    result = train("--config", recipe, "--val", val.annotations)
+    assert result.exit_code == 1
+    assert f"error: cannot read {val.images / '001.png'}: there is no such file" in result.stderr
+
+
+def test_oddities_of_the_data_are_told_once(recipe: Path, scenes: DrawnScenes, tmp_path: Path) -> None:
+    content = json.loads(scenes.annotations.read_text())
+    first = {**content["annotations"][0], "bbox": [1, 1, 0, 5]}
+    content["annotations"] = [first, *content["annotations"][1:]]
+    content["categories"].append({"id": 77, "name": "star"})
+    scenes.annotations.write_text(json.dumps(content))
+    result = train("--config", recipe, "--val", scenes.annotations)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("not positive") == 1
+    where = f"such as annotation 1 of image {first['image_id']}, bbox [1.0, 1.0, 0.0, 5.0] (1 time)"
+    assert where in result.stderr
+    assert "warning: no object to learn from: star\n" in result.stderr
 
 
 def test_run_folders(recipe: Path) -> None:
@@ -225,6 +275,48 @@ def test_run_folders(recipe: Path) -> None:
     changed = train("--resume", "--lr", "0.5")
     assert changed.exit_code == 1
     assert "lr is 0.5, but runs/train-2/settings.yaml says 0.01" in changed.stderr
+
+
+def test_resume_with_data_that_moved(recipe: Path, scenes: DrawnScenes) -> None:
+    """What is not said again stays as it was, and flags go over it."""
+    assert train("--config", recipe, "--lr", "0.02").exit_code == 0
+    moved = scenes.annotations.rename(scenes.annotations.with_name("moved.json"))
+    arguments = ["--data", moved, "--images", scenes.images, "--epochs", 2]
+    result = train("--resume", *arguments)
+    assert result.exit_code == 0, result.output
+    settings = settings_of("runs/train")
+    assert (settings.lr, settings.epochs) == (0.02, 2)
+    assert settings.data == (DataSource(annotations=moved, images=scenes.images),)
+
+
+@pytest.mark.parametrize(
+    ("where", "asked"),
+    [({"source": "coco"}, " --where source=coco"), ({"hour": "1", "source": "coco"}, None)],
+)
+def test_what_to_do_next_measures_the_same_pictures(
+    recipe: Path, scenes: DrawnScenes, tmp_path: Path, where: dict[str, str], asked: str | None
+) -> None:
+    content = json.loads(scenes.annotations.read_text())
+    for record in content["images"]:
+        record.update(source="coco", hour=1)
+    labels = tmp_path / "labels of mine.json"
+    labels.write_text(json.dumps(content))
+    val = {"annotations": str(labels), "images": str(scenes.images), "where": where}
+    result = train("--config", write_yaml(recipe, {**yaml.safe_load(recipe.read_text()), "val": val}))
+    assert result.exit_code == 0, result.output
+    subset = ", ".join(f"{key}={value}" for key, value in where.items())
+    assert f" on labels of mine.json, {subset}\n" in result.stderr
+    shown = next(line for line in result.stderr.splitlines() if "densewatch evaluate" in line)
+    if asked is None:
+        assert shown.endswith("--data VAL.json --images VAL/")
+    else:
+        assert shown.endswith(f"--data '{labels}' --images {scenes.images}{asked}")
+
+
+def test_a_folder_that_is_a_file(recipe: Path) -> None:
+    result = train("--config", recipe, "--out", recipe)
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {recipe} is a file, so no run can be in it: choose another (out)\n"
 
 
 def test_resume_without_a_run(recipe: Path) -> None:

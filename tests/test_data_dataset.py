@@ -34,3 +34,19 @@ def test_misaligned_samples_are_refused() -> None:
         Sample(5, Path("x"), (1, 1), boxes, np.zeros(1, np.int64))
     with pytest.raises(DataError, match="image 5: labels run from 0 to 3, but there are 3 classes"):
         Dataset((Sample(5, Path("x"), (1, 1), boxes, np.array([0, 3])),), CLASSES)
+
+
+def test_fingerprint_tells_pictures_their_order_and_classes() -> None:
+    def fingerprint(ids: list[int | str], classes: tuple[ClassInfo, ...] = CLASSES, folder: str = "a") -> str:
+        return Dataset(tuple(Sample(id_, Path(folder), (1, 1)) for id_ in ids), classes).fingerprint()
+
+    base = fingerprint([1, 2])
+    assert fingerprint([1, 2], folder="b") == base  # pictures may move
+    others = [
+        fingerprint([2, 1]),
+        fingerprint([1]),
+        fingerprint([1, "2"]),
+        fingerprint([1, 2], CLASSES[:2]),
+        fingerprint([1, 2], (*CLASSES[:2], ClassInfo(name="sofa", id=62))),
+    ]
+    assert len({base, *others}) == 6

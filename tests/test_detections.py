@@ -70,7 +70,7 @@ def test_counts_most_frequent_first() -> None:
 def test_only_suggests_the_nearest_name() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'chair'"):
         make([0.5], [0]).only("chiar")
-    with pytest.raises(UnknownNameError, match="known names: person, chair, dining table"):
+    with pytest.raises(UnknownNameError, match="known are person, chair, dining table"):
         class_index("zebra", NAMES)
 
 

@@ -3,70 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from densewatch.hub import HubError, RemoteFile, download, hash_in_name
+from local_server import LocalServer, closed_port, serving
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT under any path; how well is set by the attributes."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.ranges = True
-        self.status = 200
-        self.cut_after: int | None = None
-        self.asked: list[str | None] = []
-
-    def file(self, prefix: str = SHA256[:8]) -> RemoteFile:
-        return RemoteFile(f"http://127.0.0.1:{self.server_port}/net-{SHA256[:8]}.pth", prefix)
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.asked.append(wanted)
-        if self.server.status != 200:
-            self.send_error(self.server.status)
-            return
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
-        if start >= len(CONTENT):
-            self.send_error(416)
-            return
-        body = CONTENT[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: self.server.cut_after])
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the test output quiet."""
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
+def server() -> Iterator[LocalServer]:
+    with serving(CONTENT) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
-def test_fetches_and_reports_progress(server: Server, tmp_path: Path) -> None:
+def test_fetches_and_reports_progress(server: LocalServer, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     target = tmp_path / "deep" / "net.pth"
     assert download(server.file(), target, on_progress=lambda *step: seen.append(step)) == target
@@ -76,7 +31,7 @@ def test_fetches_and_reports_progress(server: Server, tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_nothing_is_asked_when_the_file_is_there(server: Server, tmp_path: Path) -> None:
+def test_nothing_is_asked_when_the_file_is_there(server: LocalServer, tmp_path: Path) -> None:
     target = tmp_path / "net.pth"
     target.write_bytes(CONTENT)
     download(server.file(), target)
@@ -84,7 +39,7 @@ def test_nothing_is_asked_when_the_file_is_there(server: Server, tmp_path: Path)
 
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no ranges"])
-def test_goes_on_from_an_earlier_part(server: Server, tmp_path: Path, ranges: bool) -> None:
+def test_goes_on_from_an_earlier_part(server: LocalServer, tmp_path: Path, ranges: bool) -> None:
     server.ranges = ranges
     (tmp_path / "net.pth.part").write_bytes(CONTENT[:1000])
     download(server.file(), tmp_path / "net.pth")
@@ -92,19 +47,19 @@ def test_goes_on_from_an_earlier_part(server: Server, tmp_path: Path, ranges: bo
     assert server.asked == ["bytes=1000-"]
 
 
-def test_a_complete_part_needs_no_more_bytes(server: Server, tmp_path: Path) -> None:
+def test_a_complete_part_needs_no_more_bytes(server: LocalServer, tmp_path: Path) -> None:
     (tmp_path / "net.pth.part").write_bytes(CONTENT)
     download(server.file(), tmp_path / "net.pth")
     assert (tmp_path / "net.pth").read_bytes() == CONTENT
 
 
-def test_a_longer_part_of_another_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+def test_a_longer_part_of_another_file_is_thrown_away(server: LocalServer, tmp_path: Path) -> None:
     (tmp_path / "net.pth.part").write_bytes(b"x" * (len(CONTENT) + 1))
     download(server.file(), tmp_path / "net.pth", pause_s=0)
     assert (tmp_path / "net.pth").read_bytes() == CONTENT
 
 
-def test_a_server_that_cuts_every_connection_is_asked_again(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_cuts_every_connection_is_asked_again(server: LocalServer, tmp_path: Path) -> None:
     server.cut_after = 300_000
     download(server.file(), tmp_path / "net.pth", pause_s=0)
     assert (tmp_path / "net.pth").read_bytes() == CONTENT
@@ -113,20 +68,20 @@ def test_a_server_that_cuts_every_connection_is_asked_again(server: Server, tmp_
     assert all(wanted is not None and wanted.startswith("bytes=") for wanted in server.asked[1:])
 
 
-def test_a_server_that_sends_nothing_ends_with_a_sentence(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_sends_nothing_ends_with_a_sentence(server: LocalServer, tmp_path: Path) -> None:
     server.cut_after = 0
     with pytest.raises(HubError, match=r"put it at .*net\.pth, and run the same command again"):
         download(server.file(), tmp_path / "net.pth", pause_s=0)
     assert len(server.asked) == 3
 
 
-def test_wrong_hash_is_refused_and_deleted(server: Server, tmp_path: Path) -> None:
+def test_wrong_hash_is_refused_and_deleted(server: LocalServer, tmp_path: Path) -> None:
     with pytest.raises(HubError, match=f"begins with {SHA256[:8]}, but 00000000 is right.*try again"):
         download(server.file("00000000"), tmp_path / "net.pth")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_file_of_the_user_is_kept_and_named(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_file_of_the_user_is_kept_and_named(server: LocalServer, tmp_path: Path) -> None:
     target = tmp_path / "net.pth"
     target.write_bytes(b"mine")
     with pytest.raises(HubError, match="Delete it and try again"):
@@ -135,16 +90,16 @@ def test_a_wrong_file_of_the_user_is_kept_and_named(server: Server, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("status", "reason"), [(404, "404 Not Found"), (503, "503 Service Unavailable")])
-def test_an_error_of_the_server_is_named(server: Server, tmp_path: Path, status: int, reason: str) -> None:
+def test_an_error_of_the_server_is_named(
+    server: LocalServer, tmp_path: Path, status: int, reason: str
+) -> None:
     server.status = status
     with pytest.raises(HubError, match=rf"http://127.0.0.1:\d+/net-.*\.pth answered {reason}"):
         download(server.file(), tmp_path / "net.pth", pause_s=0)
 
 
 def test_offline_says_what_to_download_and_where_to_put_it(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/net-{SHA256[:8]}.pth"
+    url = f"http://127.0.0.1:{closed_port()}/net-{SHA256[:8]}.pth"
     with pytest.raises(HubError) as caught:
         download(RemoteFile(url, SHA256[:8]), tmp_path / "net.pth", pause_s=0)
     assert url in str(caught.value)

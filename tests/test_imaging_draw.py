@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
 from densewatch.detections import Detections
-from densewatch.imaging import read_image
 from densewatch.imaging.draw import _COLORS, annotated_path, draw, save_image
 from densewatch.imaging.layout import MAX_COVERED, covered, emptiest_corner, place_labels
+from densewatch.imaging.read import read_image
 
 NAMES = tuple(f"class {index}" for index in range(30))
 
@@ -128,7 +128,6 @@ def test_a_label_without_room_is_left_out() -> None:
 coordinates = st.integers(0, 400)
 
 
-@settings(deadline=None)
 @given(
     corners=st.lists(st.tuples(coordinates, coordinates, coordinates, coordinates), min_size=1, max_size=20)
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from densewatch.imaging import ImageError, read_image
+from densewatch.imaging.read import ImageError, read_image
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -259,7 +260,7 @@ def test_other_kinds_truncated_are_refused_or_whole(kind: str) -> None:
     assert refused > 100
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]),
     damage=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=8),
@@ -299,6 +300,31 @@ def test_refusals_name_file_and_reason(tmp_path: Path, data: bytes, reason: str)
         read_image(data, name="frame 7")
 
 
+def test_damaged_exif_is_passed_over_in_silence() -> None:
+    whole = encode(scene(), "JPEG", exif=exif_with(6))
+    entries = whole.index(b"MM\0*") + 8
+    damaged = whole[:entries] + b"\0\x09" + whole[entries + 2 :]  # nine entries, where there is room for one
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        assert read_image(damaged).shape == (64, 48, 3)
+    assert raised == []
+
+
+@pytest.mark.parametrize("source", [None, 3, [b"x"]])
+def test_what_no_picture_can_be_read_from(source: Any) -> None:
+    with pytest.raises(TypeError, match=f"from a path or from bytes, not from {type(source).__name__}"):
+        read_image(source)
+
+
+def test_lack_of_memory_is_not_blamed_on_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(cv2, "imdecode", no_memory)
+    with pytest.raises(MemoryError):
+        read_image(encode(scene(), "JPEG"))
+
+
 def test_absent_path_and_folder(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"absent\.jpg: there is no such file"):
         read_image(tmp_path / "absent.jpg")
@@ -310,7 +336,7 @@ def test_the_pixel_limit_is_ours_in_both_directions(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     data = encode(scene(), "PNG")
     np.testing.assert_array_equal(read_image(data), scene())
-    with pytest.raises(ImageError, match="raise the limit with max_pixels=3072"):
+    with pytest.raises(ImageError, match=r"with detect --max-pixels 3072 \(in Python: .*max_pixels=3072\)"):
         read_image(data, max_pixels=3071)
     assert Image.MAX_IMAGE_PIXELS == 100
 
@@ -321,6 +347,8 @@ def test_an_error_survives_pickling() -> None:
 
 
 def test_photos_are_read_as_pillow_reads_them(shared: Path) -> None:
-    for path in sorted((shared / "data/everyday/val").glob("*.jpg"))[:20]:
+    photos = sorted((shared / "data/everyday/val").glob("*.jpg"))[:20]
+    assert photos
+    for path in photos:
         with Image.open(path) as picture:
             np.testing.assert_array_equal(read_image(path), np.asarray(picture.convert("RGB")))

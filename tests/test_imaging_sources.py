@@ -14,8 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densewatch.imaging import ImageError, SourceError, expand_sources, sources
-from densewatch.imaging.sources import FileSource, UrlSource, natural_key, without_password
+from densewatch.imaging import sources
+from densewatch.imaging.read import ImageError
+from densewatch.imaging.sources import (
+    FileSource,
+    SourceError,
+    UrlSource,
+    expand_sources,
+    natural_key,
+    read_source,
+    without_password,
+)
 
 
 def picture_bytes(value: int = 90) -> bytes:
@@ -239,7 +248,8 @@ def test_a_download_has_a_limit_in_bytes_and_in_time(server: str, monkeypatch: p
 
 
 READ_STANDARD_INPUT = """
-from densewatch.imaging import ImageError, expand_sources
+from densewatch.imaging.read import ImageError
+from densewatch.imaging.sources import expand_sources
 try:
     print(expand_sources(["-"])[0].read().shape)
 except ImageError as error:
@@ -262,8 +272,23 @@ def test_standard_input(data: bytes, printed: str) -> None:
     assert result.stdout.decode().startswith(printed)
 
 
+def test_standard_input_that_is_closed() -> None:
+    command = f"exec {sys.executable} -c '{READ_STANDARD_INPUT}' <&-"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, check=True, text=True)
+    assert result.stdout.startswith("cannot read standard input: it is closed")
+
+
+def test_one_picture_is_read_from_a_path_a_url_or_bytes(server: str, folder: Path) -> None:
+    sources_of_one: list[str | Path | bytes] = [f"http://{server}/a.png", picture_bytes()]
+    (folder / "one.png").write_bytes(picture_bytes())
+    sources_of_one += [folder / "one.png", str(folder / "one.png")]
+    assert [read_source(source).shape for source in sources_of_one] == [(6, 8, 3)] * 4
+    with pytest.raises(SourceError, match="ftp is not supported"):
+        read_source("ftp://host/a.png")
+
+
 def test_importing_is_light() -> None:
     heavy = "{'cv2', 'PIL.Image', 'requests', 'supervision', 'torch', 'matplotlib'}"
-    check = f"import sys, densewatch.imaging; print({heavy} & set(sys.modules))"
+    check = f"import sys, densewatch.imaging.sources; print({heavy} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, check=True, text=True)
     assert result.stdout == "set()\n"

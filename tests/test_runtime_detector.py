@@ -24,11 +24,6 @@ SQUARES = [(32, 64, 32, "person"), (96, 0, 32, "car"), (192, 128, 64, "chair")]
 PICTURE = draw_squares(SIZE, SQUARES)
 
 
-@pytest.fixture(autouse=True)
-def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return write_tiny_model(tmp_path / "tiny.onnx")
@@ -120,6 +115,8 @@ def test_unknown_names_are_told_before_any_work(model: Path) -> None:
         detector.detect("no-such-picture.jpg", only="chiar")
     with pytest.raises(dw.UnknownNameError, match="'chiar': did you mean 'chair'"):
         detector.detect_many([], only="chiar")
+    with pytest.raises(ValueError, match="`only` names no class"):
+        detector.detect("no-such-picture.jpg", only=[])
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (10, 10, 4), (0, 10, 3)])
@@ -132,6 +129,10 @@ def test_a_picture_that_cannot_be_read(model: Path, tmp_path: Path) -> None:
     detector = dw.load(model)
     with pytest.raises(ImageError, match=r"absent\.jpg"):
         detector.detect(tmp_path / "absent.jpg")
+    with pytest.raises(ImageError, match="ftp is not supported"):
+        detector.detect("ftp://host/photo.jpg")
+    with pytest.raises(TypeError, match="not from NoneType"):
+        detector.detect(None)  # type: ignore[arg-type]
     results = detector.detect_many([PICTURE, b"text"], threshold=0.9)
     assert found(next(results)) == EXPECTED
     with pytest.raises(ImageError):

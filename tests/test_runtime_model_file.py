@@ -34,7 +34,7 @@ def test_info_round_trip(tmp_path: Path) -> None:
     assert read_info(write_tiny_model(tmp_path / "tiny.onnx", info)) == info
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     entries=st.dictionaries(
         st.text(max_size=20).filter(lambda key: key != "densewatch"), st.text(max_size=300)

@@ -77,14 +77,14 @@ def _iou(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
     return float(shared / union) if union > 0 else 0.0
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 60), iou=st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]))
 def test_class_agnostic_equals_a_plain_loop(seed: int, count: int, iou: float) -> None:
     boxes, scores, labels = scene(seed, count, classes=3)
     assert nms(boxes, scores, labels, iou, class_agnostic=True).tolist() == plain_loop(boxes, scores, iou)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     count=st.integers(1, 700),

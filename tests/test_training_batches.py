@@ -128,8 +128,24 @@ def test_where_and_repeat(scenes: DrawnScenes) -> None:
 
 def test_where_that_leaves_nothing_is_an_error(scenes: DrawnScenes) -> None:
     mark(scenes)
-    with pytest.raises(DataError, match=r"scenes\.json: there is no picture where camera=gate"):
+    with pytest.raises(DataError, match=r"scenes\.json: no picture has camera=gate: "):
         read_source(DataSource(annotations=scenes.annotations, where={"camera": "gate"}))
+
+
+def test_several_conditions_must_all_hold(scenes: DrawnScenes) -> None:
+    content = json.loads(scenes.annotations.read_text())
+    for number, record in enumerate(content["images"]):
+        record.update(camera="door" if number % 2 else "gate", hour=number // 2)
+    scenes.annotations.write_text(json.dumps(content))
+    data = read_source(DataSource(annotations=scenes.annotations, where={"camera": "door", "hour": "1"}))
+    assert [sample.image_id for sample in data] == [103]
+
+
+def test_an_empty_data_set_is_an_error(scenes: DrawnScenes) -> None:
+    content = json.loads(scenes.annotations.read_text())
+    scenes.annotations.write_text(json.dumps({**content, "images": [], "annotations": []}))
+    with pytest.raises(DataError, match=r"scenes\.json: there is no picture$"):
+        read_source(DataSource(annotations=scenes.annotations))
 
 
 def test_a_teacher_fills_in_what_nobody_labelled(scenes: DrawnScenes, tmp_path: Path) -> None:

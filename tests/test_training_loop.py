@@ -15,12 +15,18 @@ from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from densewatch.data.dataset import DataError
-from densewatch.models.checkpoint import load_network, load_state, read_checkpoint
+from densewatch.models.checkpoint import (
+    CheckpointError,
+    load_network,
+    load_state,
+    read_checkpoint,
+    save_state,
+)
 from densewatch.training import loop
 from densewatch.training.batches import Batch
-from densewatch.training.errors import TrainingError
 from densewatch.training.folder import free_folder, newest_run
 from densewatch.training.loop import Progress, Trainer
+from densewatch.training.settings import TrainingError
 from drawn_scenes import CATEGORY_IDS, NAMES, DrawnScenes, draw_scenes
 from tiny_training import tiny_settings
 
@@ -167,10 +173,10 @@ def test_averaged_weights_are_what_is_saved(scenes: DrawnScenes) -> None:
     settings = tiny_settings(scenes, ema=0.9, epochs=1)
     trainer = Trainer(settings)
     trainer.run()
-    assert trainer.best_network is not trainer.plain_network
+    assert trainer.final_network is not trainer.plain_network
     with safe_open(settings.out / "model.safetensors", framework="pt") as file:
         saved = file.get_tensor("class_head.output.0.weight")
-    assert torch.equal(saved, trainer.best_network.state_dict()["class_head.output.0.weight"])
+    assert torch.equal(saved, trainer.final_network.state_dict()["class_head.output.0.weight"])
     assert not torch.equal(saved, trainer.plain_network.state_dict()["class_head.output.0.weight"])
 
 
@@ -255,6 +261,100 @@ def test_folders_that_a_run_may_not_use(
         changes = changes | {"out": tmp_path / changes["out"]}
     with pytest.raises(TrainingError, match=sentence):
         Trainer(tiny_settings(scenes, **changes))
+
+
+def test_what_is_in_the_way_of_a_new_run(scenes: DrawnScenes, tmp_path: Path) -> None:
+    model = tmp_path / "models/model.safetensors"
+    model.parent.mkdir()
+    model.write_bytes(b"somebody's")
+    with pytest.raises(
+        TrainingError, match=r"models holds a model\.safetensors, which the run would replace"
+    ):
+        Trainer(tiny_settings(scenes, out=model.parent))
+    with pytest.raises(TrainingError, match=r"model\.safetensors is a file, so no run can be in it"):
+        Trainer(tiny_settings(scenes, out=model))
+    with pytest.raises(TrainingError, match=r"below cannot be made \(Not a directory\): choose another"):
+        Trainer(tiny_settings(scenes, out=model / "below"))
+    assert model.read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": [{"annotations": "absent.json"}]},
+        {"init": "absent.safetensors"},
+        {"model": {"backbone": {"norm": "frozen"}}},
+        {"model": {"backbone": {"name": "vgg", "norm": "batch"}}},
+    ],
+)
+def test_a_run_that_cannot_start_leaves_no_folder(scenes: DrawnScenes, changes: dict[str, Any]) -> None:
+    settings = tiny_settings(scenes, **changes)
+    with pytest.raises((TrainingError, DataError, CheckpointError)):
+        Trainer(settings)
+    assert not settings.out.exists()
+
+
+def rewrite(scenes: DrawnScenes, **changes: Any) -> None:
+    content = json.loads(scenes.annotations.read_text())
+    scenes.annotations.write_text(json.dumps({**content, **changes}))
+
+
+def test_a_run_is_resumed_with_its_own_data(scenes: DrawnScenes) -> None:
+    settings = tiny_settings(scenes)
+    run_until(Trainer(settings), 1)
+    content = json.loads(scenes.annotations.read_text())
+    resumed = settings.model_copy(update={"resume": True})
+    moved = scenes.annotations.rename(scenes.annotations.with_name("moved.json"))
+    source = {"annotations": moved, "images": scenes.images}
+    assert Trainer(tiny_settings(scenes, resume=True, data=[source])).step == 1
+    moved.rename(scenes.annotations)
+
+    rewrite(scenes, images=content["images"][:-1], annotations=[])
+    with pytest.raises(TrainingError, match=r"the data has 4 pictures, not 5: .*resumed with the data"):
+        Trainer(resumed)
+    rewrite(scenes, images=content["images"][::-1])
+    with pytest.raises(TrainingError, match="the data has other image ids or classes"):
+        Trainer(resumed)
+    renamed = [{**category, "name": category["name"] + "s"} for category in content["categories"]]
+    rewrite(scenes, images=content["images"], categories=renamed)
+    with pytest.raises(TrainingError, match="the data has other image ids or classes"):
+        Trainer(resumed)
+
+
+def test_a_state_of_before_data_was_remembered_is_resumed(scenes: DrawnScenes) -> None:
+    settings = tiny_settings(scenes)
+    run_until(Trainer(settings), 1)
+    state = load_state(settings.out / "state.pt")
+    del state["data"]
+    save_state(settings.out / "state.pt", state)
+    assert Trainer(settings.model_copy(update={"resume": True})).step == 1
+
+
+def test_saved_settings_that_are_not_understood(scenes: DrawnScenes) -> None:
+    settings = tiny_settings(scenes)
+    run_until(Trainer(settings), 1)
+    (settings.out / "settings.yaml").write_text("milestones: [8, 11]")
+    with pytest.raises(TrainingError, match=r"settings\.yaml is not understood"):
+        Trainer(settings.model_copy(update={"resume": True}))
+
+
+def test_a_resumed_run_does_not_need_what_it_started_from(scenes: DrawnScenes, tmp_path: Path) -> None:
+    Trainer(tiny_settings(scenes, epochs=1)).run()
+    start = (tmp_path / "run/model.safetensors").rename(tmp_path / "start.safetensors")
+    settings = tiny_settings(scenes, out=tmp_path / "next", init=start)
+    run_until(Trainer(settings), 1)
+    start.unlink()
+    assert Trainer(settings.model_copy(update={"resume": True})).step == 1
+
+
+def test_metrics_say_which_pictures_they_are_about(scenes: DrawnScenes) -> None:
+    content = json.loads(scenes.annotations.read_text())
+    rewrite(scenes, images=[{**record, "source": "coco"} for record in content["images"]])
+    val = {"annotations": scenes.annotations, "where": {"source": "coco"}}
+    settings = tiny_settings(scenes, val=val, epochs=1)
+    Trainer(settings).run()
+    _, info = read_checkpoint(settings.out / "model.safetensors")
+    assert list(info.metrics) == ["scenes.json, source=coco"]
 
 
 def test_a_resumed_run_may_be_longer(scenes: DrawnScenes) -> None:

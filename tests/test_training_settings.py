@@ -12,12 +12,20 @@ import torch
 import yaml
 from pydantic import ValidationError
 
-from densewatch.models.checkpoint import CheckpointError, load_network, load_state, save_state
+from densewatch.metadata import ClassInfo, ModelInfo, ResizePolicy
+from densewatch.models.checkpoint import (
+    CheckpointError,
+    load_network,
+    load_state,
+    save_checkpoint,
+    save_state,
+)
 from densewatch.models.retinanet import RetinaNet
 from densewatch.training.initial import initialise
-from densewatch.training.settings import DataSource, TrainSettings
+from densewatch.training.settings import DataSource, TrainingError, TrainSettings
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+assert RECIPES
 DATA = {"data": [{"annotations": "train.json"}]}
 
 
@@ -39,12 +47,48 @@ def test_recipes_are_understood(recipe: Path) -> None:
         ({"val": {"annotations": "v.json", "teacher": "t.json"}}, "val must be labelled"),
         ({"data": [{"annotations": "a.json", "teacher_score": 0.1}]}, "must be at most teacher_score 0.1"),
         ({"model": {"head": {"widht": 64}}}, "widht"),
+        ({"model": {"loss": {"gamma": 0.5}}}, "gamma 0.5 must be 0 or at least 1"),
+        ({"milestones": [8, 11]}, "milestones 8, 11 must rise between 0 and 1: they are shares of the run"),
+        ({"milestones": [0.9, 0.6]}, "must rise"),
+        ({"milestones": [0, 0.5]}, "must rise"),
+        ({"milestones": [0.5, 0.5]}, "must rise"),
         ({"model": {"neck": {"width": 64}}}, "neck"),
     ],
 )
 def test_mistakes_are_found_before_any_work(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         TrainSettings.model_validate({**DATA, **changes})
+
+
+@pytest.mark.parametrize("gamma", [0, 1, 2.5])
+def test_possible_focusing_exponents(gamma: float) -> None:
+    settings = TrainSettings.model_validate({**DATA, "model": {"loss": {"gamma": gamma}}})
+    assert settings.network(1).loss.gamma == gamma
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ResizePolicy(mode="shorter", size=800, max_size=1333)),
+        (
+            {"imgsz": [480], "augment": {"max_size": 640}},
+            ResizePolicy(mode="shorter", size=480, max_size=640),
+        ),
+        (
+            {"imgsz": [352, 256, 320], "augment": {"geometry": "square", "pad_value": [0, 0, 0]}},
+            ResizePolicy(mode="longer", size=320, max_size=None, pad_value=(0, 0, 0)),
+        ),
+        (
+            {"imgsz": [256, 288, 320, 352], "augment": {"geometry": "square"}},  # one of those trained at
+            ResizePolicy(mode="longer", size=288, max_size=None),
+        ),
+        ({"imgsz": [480], "resize": {"size": 640}}, ResizePolicy(mode="shorter", size=640, max_size=1333)),
+    ],
+)
+def test_pictures_are_used_as_they_were_trained_on(changes: dict[str, Any], expected: ResizePolicy) -> None:
+    settings = TrainSettings.model_validate({**DATA, **changes})
+    assert settings.resize_policy == expected
+    assert TrainSettings.model_validate(settings.model_dump(mode="json")) == settings
 
 
 def test_settings_need_no_torch() -> None:
@@ -71,6 +115,34 @@ def test_unusable_checkpoints(tmp_path: Path, content: bytes | None, complaint: 
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match=f"model.safetensors: {complaint}"):
         load_network(path)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "complaint"),
+    [
+        ({"head": {"widht": 8}}, "its architecture is not understood: head.widht: Extra inputs"),
+        ({"backbone": {"name": "vgg"}}, "its network cannot be built: unknown backbone 'vgg'"),
+        ({"num_classes": 2, "backbone": {"name": "resnet18"}}, "its weights do not fit its own description"),
+    ],
+)
+def test_checkpoints_that_describe_no_network_of_ours(
+    tmp_path: Path, architecture: dict[str, Any], complaint: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    classes = (ClassInfo(name="cup", id=1),)
+    info = ModelInfo(name="odd", family="retinanet", architecture=architecture, classes=classes)
+    save_checkpoint(path, torch.nn.Linear(1, 1), info)
+    with pytest.raises(CheckpointError, match=f"model.safetensors: {complaint}"):
+        load_network(path)
+
+
+def test_frozen_batch_norm_needs_weights(tmp_path: Path) -> None:
+    """Its statistics would be those of no data, for good."""
+    settings = TrainSettings.model_validate(
+        {**DATA, "model": {"backbone": {"name": "resnet18", "norm": "frozen"}}}
+    )
+    with pytest.raises(TrainingError, match=r"--init.*--set model\.backbone\.norm=batch"):
+        initialise(RetinaNet(settings.network(2)), None)
 
 
 def test_state_round_trip_and_its_errors(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -22,7 +23,15 @@ def code_commit() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    # In a hook, GIT_DIR and the like name the repository of whoever runs this, not the one of this code.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     finished = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+        ["git", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
     )
     return finished.stdout.strip()

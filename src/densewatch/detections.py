@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from densewatch.suggest import suggest
 
 if TYPE_CHECKING:
     import supervision
@@ -21,9 +22,7 @@ class UnknownNameError(ValueError):
     """A class name that the model does not know; the message suggests the nearest known one."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known names: {', '.join(known)}"
-        super().__init__(f"unknown class {name!r}: {hint}")
+        super().__init__(f"unknown class {name!r}: {suggest(name, known)}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from densewatch.runtime.cores import available_cores
-
-if TYPE_CHECKING:
-    from densewatch.runtime.engines import Engine
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -69,8 +66,3 @@ def _cpuinfo_value(cpuinfo: str, *keys: str) -> str:
         if key.strip() in keys:
             return value.strip()
     return ""
-
-
-def describe_engine(engine: Engine) -> str:
-    """Return what runs a network, as `openvino 2026.4.1, bfloat16, 2 threads`."""
-    return f"{engine.name} {engine.version}, {engine.numeric_type}, {engine.threads} threads"

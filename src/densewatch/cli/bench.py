@@ -62,12 +62,16 @@ def bench(
     """
     from densewatch.benchmarking.clock import WARM_UP
     from densewatch.benchmarking.report import run_benchmark
+    from densewatch.runtime.engines import EngineError
 
     encoded = _encoded(pictures)
     detector = load_detector(model, engine, threads, precision)
     opponent = None if peer is None else _peer(peer, detector)
-    with progress_bar("measuring", (WARM_UP + runs) * len(encoded)) as bar:
-        report = run_benchmark(detector, encoded, runs=runs, peer=opponent, on_turn=bar.advance)
+    try:
+        with progress_bar("measuring", (WARM_UP + runs) * len(encoded)) as bar:
+            report = run_benchmark(detector, encoded, runs=runs, peer=opponent, on_turn=bar.advance)
+    except EngineError as error:
+        stop(error, SOME_FAILED)
     if output_format == "json":
         sys.stdout.write(json.dumps(report.to_dict(), indent=2) + "\n")
     else:
@@ -75,9 +79,12 @@ def bench(
 
 
 def _encoded(pictures: Sequence[str] | None) -> list[bytes]:
-    """Return the pictures as they lie on disk; a benchmark with some of them missing would mislead."""
+    """Return the pictures as they lie on disk; a benchmark with some of them missing would mislead.
+
+    Each is decoded once, so that one that cannot be is named before anything is measured.
+    """
     from densewatch.benchmarking.pictures import drawn_picture
-    from densewatch.imaging.read import ImageError
+    from densewatch.imaging.read import ImageError, read_image
     from densewatch.imaging.sources import SourceError, expand_sources
 
     if not pictures:
@@ -88,9 +95,11 @@ def _encoded(pictures: Sequence[str] | None) -> list[bytes]:
         try:
             if isinstance(item, SourceError):
                 raise item
-            encoded.append(item.read_bytes())
-        except (ImageError, OSError) as error:
+            picture = item.read_bytes()
+            read_image(picture, name=item.name)
+        except ImageError as error:
             stop(error, SOME_FAILED)
+        encoded.append(picture)
     return encoded
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import NoReturn
 
 import typer
@@ -48,12 +47,6 @@ def stop(message: object, exit_code: int = WRONG_USAGE) -> NoReturn:
     """End the program with one sentence."""
     report_error(message)
     raise typer.Exit(exit_code)
-
-
-def suggestion(name: str, known: Sequence[str]) -> str:
-    """Return the end of a sentence about an unknown name: the nearest known one, or all of them."""
-    close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known) or 'none'}"
 
 
 class ProgressBar:

@@ -72,8 +72,17 @@ def detect(
         typer.Option(
             metavar="DIR",
             file_okay=False,
-            help="Write the pictures with boxes drawn into this folder; inputs are never overwritten.",
+            help="Write the pictures with boxes drawn into this folder, which must hold no input.",
             show_default=False,
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Refuse pictures with more pixels; the limit guards against picture bombs.",
+            show_default="200 million",
         ),
     ] = None,
     model: ModelOption = None,
@@ -84,7 +93,8 @@ def detect(
     """Find every object in photos.
 
     Results go to standard output, everything else to standard error. The exit code is 0 when all pictures
-    were done, 1 when some failed (each is named, the others are done), 2 when the command makes no sense.
+    were done, 1 when some failed (each is named, the others are done), 2 when the command makes no sense,
+    130 after Ctrl-C (what was done by then is written).
 
     \b
     Examples:
@@ -96,12 +106,18 @@ def detect(
     from densewatch.imaging.sources import expand_sources
 
     items = expand_sources(sources)
+    if save is not None and save.exists():
+        _check_folder(save, items)
     detector = load_detector(model, engine, threads, precision)
-    settings = _Settings(threshold, iou, _class_names(only, detector.names), max_detections)
+    settings = _Settings(threshold, iou, _class_names(only, detector.names), max_detections, max_pixels)
     run = _Run(detector, settings, items, save)
     writer = create_writer(output_format, detector.info, sys.stdout)
-    with progress_bar("detecting", len(items)) as bar:
-        failed = run.write_to(writer, bar)
+    try:
+        with progress_bar("detecting", len(items)) as bar:
+            failed = run.write_to(writer, bar)
+    except KeyboardInterrupt:
+        writer.finish()
+        raise
     writer.finish()
     if save is not None and run.saved:
         say(f"{counted(len(run.saved), 'annotated picture')} in {save}")
@@ -117,6 +133,7 @@ class _Settings:
     iou: float | None
     only: Sequence[str] | None
     max_detections: int | None
+    max_pixels: int | None
 
 
 class _Run:
@@ -140,6 +157,7 @@ class _Run:
     def write_to(self, writer: Writer, bar: ProgressBar) -> int:
         """Do every picture, and return how many could not be done."""
         from densewatch.imaging.read import ImageError
+        from densewatch.runtime.engines import EngineError
 
         failed = 0
         for position, item in enumerate(self._items, start=1):
@@ -148,6 +166,12 @@ class _Run:
             except ImageError as error:
                 failed += 1
                 report_error(error)
+            except EngineError as error:
+                failed += 1
+                report_error(f"{item.name}: {error}")
+            except MemoryError:
+                failed += 1
+                report_error(f"{item.name}: there is not enough memory for this picture")
             else:
                 with bar.aside():
                     writer.add(report)
@@ -160,7 +184,8 @@ class _Run:
         if isinstance(item, Exception):
             raise item
         start = perf_counter()
-        image = item.read()
+        limit = self._settings.max_pixels
+        image = item.read() if limit is None else item.read(max_pixels=limit)
         read_ms = (perf_counter() - start) * 1000
         detections, timing = self._detector.detect_timed(
             image,
@@ -185,17 +210,30 @@ class _Run:
         except OSError as error:
             report_error(error)
             return False
+        except MemoryError:
+            report_error(f"{report.source}: there is not enough memory to draw this picture")
+            return False
         self.saved.add(path)
         return True
+
+
+def _check_folder(save: Path, items: Sequence[Source | SourceError]) -> None:
+    """Stop where results would lie among the user's own photos: one of them may have a result's name."""
+    for item in items:
+        path = None if isinstance(item, Exception) else item.path
+        if path is not None and path.parent.samefile(save):
+            stop(f"--save {save}: {path} is in this folder, and so may be other photos: choose another one")
 
 
 def _class_names(only: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...] | None:
     """Split `person,chair`, and check the names before any picture is touched."""
     from densewatch.detections import UnknownNameError, class_index
 
-    if not only:
+    if only is None:
         return None
     names = tuple(name.strip() for group in only for name in group.split(",") if name.strip())
+    if not names:
+        stop("--only names no class: write it as --only person,chair")
     try:
         for name in names:
             class_index(name, known)

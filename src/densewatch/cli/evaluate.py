@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from densewatch.cli.console import SOME_FAILED, progress_bar, stop, warn
+from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop, warn
 from densewatch.cli.options import (
     EngineOption,
     IouOption,
@@ -19,9 +19,10 @@ from densewatch.cli.options import (
     ThreadsOption,
     load_detector,
 )
+from densewatch.cli.reports import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from densewatch.data.dataset import Dataset, Sample
     from densewatch.evaluation import CocoMetrics
@@ -107,23 +108,24 @@ def evaluate(
       densewatch evaluate --data val.json --where source=coco --format json > ap.json
       densewatch evaluate --model mine.onnx --data val.json --limit 50
     """
-    from densewatch.benchmarking.machine import describe_engine
     from densewatch.data.dataset import DataError
     from densewatch.evaluation.run import UnknownClassError
     from densewatch.imaging.read import ImageError
+    from densewatch.runtime.engines import EngineError, describe_engine
+    from densewatch.runtime.model_file import find_model
 
     _check_ahead(save_results)
     detector = load_detector(model, engine, threads, precision)
     try:
         dataset, samples = read_samples(data, images, where, limit)
-        results = _detect_all(detector, dataset, samples, threshold, iou)
+        if save_results is not None:
+            _refuse_to_overwrite(save_results, [data, find_model(model), *(item.path for item in samples)])
+        results, saturated = _detect_all(detector, dataset, samples, threshold, iou)
+        metrics = _measure(data, results, samples, max_detections)
     except UnknownClassError as error:
         stop(error)
-    except (DataError, ImageError) as error:
+    except (DataError, ImageError, EngineError) as error:
         stop(error, SOME_FAILED)
-    if save_results is not None:
-        save_results.write_text(json.dumps(results))
-    metrics = _measure(data, results, samples, max_detections)
     if output_format == "json":
         document = {
             "model": detector.info.name,
@@ -132,11 +134,14 @@ def evaluate(
             "engine": describe_engine(detector.engine),
             "threshold": threshold,
             "iou": detector.info.iou if iou is None else iou,
+            "saturated_images": saturated,
             **metrics.to_dict(),
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        _print_table(metrics, f"{detector.info.name} on {data}, {len(samples)} pictures")
+        _print_table(metrics, f"{detector.info.name} on {data}, {counted(len(samples), 'picture')}")
+    if save_results is not None:
+        _save(results, save_results)
 
 
 def _check_ahead(save_results: Path | None) -> None:
@@ -145,6 +150,12 @@ def _check_ahead(save_results: Path | None) -> None:
         stop("evaluating needs faster-coco-eval: pip install 'densewatch[eval]'")
     if save_results is not None and not save_results.parent.is_dir():
         stop(f"--save-results {save_results}: there is no folder {save_results.parent}")
+
+
+def _refuse_to_overwrite(save_results: Path, inputs: Iterable[Path]) -> None:
+    for path in inputs:
+        if save_results.exists() and save_results.samefile(path):
+            stop(f"--save-results {save_results}: it is {path}, an input; choose another file")
 
 
 def read_samples(
@@ -157,7 +168,9 @@ def read_samples(
 
     dataset = read_coco(data, images)
     for text, count in dataset.warnings.items():
-        warn(f"{data}: {text} ({count} times)")
+        warn(f"{text} ({counted(count, 'time')})")
+    if dataset.warnings:
+        say("numbers take the labels as they stand in the file, as COCO's do: one left out counts as missed")
     try:
         samples = list(dataset) if where is None else select(dataset, *_split_where(where))
     except DataError as error:
@@ -177,17 +190,30 @@ def _split_where(where: str) -> tuple[str, str]:
 
 def _detect_all(
     detector: Detector, dataset: Dataset, samples: Sequence[Sample], threshold: float, iou: float | None
-) -> list[dict[str, Any]]:
-    """Return COCO results of all pictures; one that cannot be read ends it.
+) -> tuple[list[dict[str, Any]], int]:
+    """Return COCO results of all pictures, and in how many of them a limit cut objects.
 
-    Numbers without that picture would be numbers of another data set.
+    A picture that cannot be read ends it: numbers without it would be numbers of another data set.
     """
     from densewatch.evaluation.run import collect_results
 
+    saturated: list[Sample] = []
     with progress_bar("evaluating", len(samples)) as bar:
-        return collect_results(
-            detector, dataset, samples, threshold=threshold, iou=iou, on_picture=bar.advance
+        results = collect_results(
+            detector,
+            dataset,
+            samples,
+            threshold=threshold,
+            iou=iou,
+            on_picture=bar.advance,
+            on_saturated=saturated.append,
         )
+    if saturated:
+        warn(
+            f"in {counted(len(saturated), 'picture')}, such as {saturated[0].path}, a limit of the model cut "
+            f"objects with a score of {threshold:g} or more; `densewatch export --topk` raises it"
+        )
+    return results, len(saturated)
 
 
 def _measure(
@@ -203,6 +229,13 @@ def _measure(
             "class in a picture; --max-detections raises this limit"
         )
     return metrics
+
+
+def _save(results: list[dict[str, Any]], path: Path) -> None:
+    try:
+        path.write_text(json.dumps(results))
+    except OSError as error:
+        stop(f"--save-results {path}: {error.strerror or error}", SOME_FAILED)
 
 
 def _print_table(metrics: CocoMetrics, title: str) -> None:

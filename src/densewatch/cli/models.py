@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop, suggestion
+from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop
+from densewatch.suggest import suggest
 
 if TYPE_CHECKING:
     from densewatch.hub import RemoteFile
@@ -105,7 +106,7 @@ def pull(
 
     published = PUBLISHED_MODELS.get(name)
     if published is None:
-        stop(f"no model {name!r} can be pulled: {suggestion(name, list(PUBLISHED_MODELS))}")
+        stop(f"no model {name!r} can be pulled: {suggest(name, list(PUBLISHED_MODELS))}")
     model_file = models_dir() / f"{name}.onnx"
     if model_file.exists():
         say(f"{name} is there already: {model_file}")
@@ -153,20 +154,22 @@ def import_model(
 
     importable = [_TORCHVISION + model.architecture for model in PUBLISHED_MODELS.values()]
     if source not in importable:
-        stop(f"{source!r} cannot be imported: {suggestion(source, importable)}")
+        stop(f"{source!r} cannot be imported: {suggest(source, importable)}")
     architecture = source.removeprefix(_TORCHVISION)
     _convert(architecture, weights, output or Path(f"{architecture}.onnx"))
 
 
 def _convert(architecture: str, weights: Path, model_file: Path) -> None:
     """Turn torchvision's weights into a model file, and say where it is."""
+    from densewatch.runtime.engines import EngineError
+
     try:
         from densewatch.export.torchvision_import import convert_torchvision
     except ImportError as error:
         stop(f"converting weights needs PyTorch ({error}): pip install 'densewatch[export]'", SOME_FAILED)
     try:
         convert_torchvision(architecture, weights, model_file)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EngineError) as error:  # an ExportError is a ValueError
         stop(error, SOME_FAILED)
     say(f"wrote {model_file}")
 

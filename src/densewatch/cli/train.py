@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from densewatch.cli.console import (
 from densewatch.cli.reports import counted
 from densewatch.cli.train_flags import with_setting_flags
 from densewatch.cli.train_settings import RawSettings, SettingsError
-from densewatch.training.settings import TrainSettings
+from densewatch.training.settings import DataSource, TrainSettings
 
 if TYPE_CHECKING:
     from densewatch.training.loop import Progress, Trainer
@@ -153,7 +154,7 @@ def _build_settings(
     given = {name: value for name, value in flags.items() if value is not None and value is not False}
     resume = bool(given.get("resume") or raw.values.get("resume"))
     out = Path(given.get("out") or raw.values.get("out") or _choose_folder(resume))
-    if resume and config is None and not sources["data"]:
+    if resume and config is None:
         raw.read(_saved_settings(out))
     for name, value in given.items():
         flag = f"--{name.replace('_', '-')}"
@@ -190,22 +191,23 @@ def _saved_settings(folder: Path) -> Path:
 
 def _train(settings: TrainSettings) -> None:
     from densewatch.data.dataset import DataError
+    from densewatch.imaging.read import ImageError
     from densewatch.models.checkpoint import CheckpointError
-    from densewatch.training.errors import TrainingError
     from densewatch.training.loop import Trainer
+    from densewatch.training.settings import TrainingError
 
     try:
         trainer = Trainer(settings)
         _introduce(trainer)
         with _stopped_by_ctrl_c(trainer):
             metrics = _run(trainer)
-    except (TrainingError, CheckpointError) as error:
+    except (TrainingError, CheckpointError, ImageError) as error:
         stop(error, SOME_FAILED)
     except DataError as error:  # one from a worker process carries a traceback before its sentence
         stop(str(error).splitlines()[-1].split("DataError: ")[-1], SOME_FAILED)
     if not trainer.finished:
         say(f"stopped at step {trainer.step} of {trainer.total_steps}; it is saved. Go on with:")
-        say(f"  densewatch train --resume --out {trainer.folder}")
+        say(_command("train", "--resume", "--out", trainer.folder))
         raise typer.Exit(_INTERRUPTED)
     _conclude(trainer, metrics)
 
@@ -213,11 +215,16 @@ def _train(settings: TrainSettings) -> None:
 def _introduce(trainer: Trainer) -> None:
     """Say what is about to happen, and what was odd about the data."""
     data, settings = trainer.train_data, trainer.settings
-    for text, count in data.warnings.items():
+    warnings = {**data.warnings, **(trainer.val_data.warnings if trainer.val_data is not None else {})}
+    for text, count in warnings.items():
         warn(f"{text} ({counted(count, 'time')})")
-    objects = counted(sum(data.class_counts().values()), "object")
+    counts = data.class_counts()
+    absent = [name for name, count in counts.items() if count == 0]
+    if absent:
+        warn(f"no object to learn from: {', '.join(absent)}")
+    objects, pictures = counted(sum(counts.values()), "object"), counted(len(data), "picture")
     say(
-        f"learning {objects} of {len(data.classes)} classes in {counted(len(data), 'picture')}: "
+        f"learning {objects} of {len(data.classes)} classes in {pictures}: "
         f"{trainer.total_steps} steps of {settings.batch} on {trainer.fabric.device}, in {trainer.folder}"
     )
 
@@ -294,17 +301,31 @@ def _stopped_by_ctrl_c(trainer: Trainer) -> Iterator[None]:
 
 def _conclude(trainer: Trainer, metrics: dict[str, float]) -> None:
     """Say what came out, where it is, and what to do with it."""
+    from densewatch.evaluation.run import data_title
     from densewatch.training.folder import MODEL_FILE
 
     model = trainer.folder / MODEL_FILE
     val = trainer.settings.val
     if val is not None and metrics:
-        say(f"{_metrics_in_words(metrics)} on {val.annotations}")
+        say(f"{_metrics_in_words(metrics)} on {data_title(val.annotations, val.where)}")
     say("trained; make it a model file, and measure that, with:")
-    say(f"  densewatch export {model}")
-    data = val.annotations if val is not None else "VAL.json"
-    say(f"  densewatch evaluate --model {model.with_suffix('.onnx')} --data {data}")
+    say(_command("export", model))
+    say(_evaluate_command(model.with_suffix(".onnx"), val))
     sys.stdout.write(f"{model}\n")
+
+
+def _evaluate_command(model: Path, val: DataSource | None) -> str:
+    """Return the command that measures a model file as the run did; it knows one condition at most."""
+    if val is None or len(val.where) > 1:
+        return _command("evaluate", "--model", model, "--data", "VAL.json", "--images", "VAL/")
+    images = () if val.images is None else ("--images", val.images)
+    where = [part for key, value in val.where.items() for part in ("--where", f"{key}={value}")]
+    return _command("evaluate", "--model", model, "--data", val.annotations, *images, *where)
+
+
+def _command(*parts: str | Path) -> str:
+    """Return a command of densewatch as it can be pasted into a shell."""
+    return "  " + shlex.join(["densewatch", *(str(part) for part in parts)])
 
 
 def _as_command() -> Any:

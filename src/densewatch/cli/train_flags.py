@@ -63,6 +63,7 @@ def _setting_parameters() -> Iterator[inspect.Parameter]:
 
 
 def _is_section(annotation: Any) -> bool:
+    annotation = _without_none(annotation)
     return get_origin(annotation) is dict or (
         isinstance(annotation, type) and issubclass(annotation, BaseModel)
     )

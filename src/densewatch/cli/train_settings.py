@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from densewatch.cli.console import suggestion
 from densewatch.models.config import RetinaNetConfig
+from densewatch.suggest import suggest
 from densewatch.training.settings import TrainSettings
 
 Location = tuple[str | int, ...]
@@ -126,7 +126,7 @@ def _sentence(mistake: Mapping[str, Any]) -> str:
     """Return what is wrong, as the rest of a sentence that has named the place."""
     kind, location = mistake["type"], mistake["loc"]
     if kind == "extra_forbidden":
-        return f"unknown setting {location[-1]!r}: {suggestion(str(location[-1]), _names_at(location[:-1]))}"
+        return f"unknown setting {location[-1]!r}: {suggest(str(location[-1]), _names_at(location[:-1]))}"
     if kind == "missing" and location == ("data",):
         return "there is nothing to learn from: give --data ANN.json, or a --config that names data"
     if kind == "missing":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -10,29 +9,24 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
 
 from densewatch.data.dataset import DataError, Sample
-
-_log = logging.getLogger(__name__)
+from densewatch.imaging.read import ImageError, picture_size
 
 CLIP_TOLERANCE_PX = 1.0
 """A box may reach this far out of its picture through rounding alone."""
 
-_SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations that swap width and height."""
-
 
 def check_pictures(samples: Iterable[Sample], file: Path) -> None:
-    """Look at the header of every picture; none is decoded, so one that is cut short passes.
+    """See that every picture is there, whole, and as large as recorded, mostly without decoding it.
 
     Args:
         samples: whose pictures to look at.
         file: where the samples come from, for the message.
 
     Raises:
-        DataError: pictures are missing, cannot be opened, or are not as large as recorded when upright. It
-            counts them, and names the first three of each kind.
+        DataError: pictures are missing, cannot be read, are cut short, or are not as large as recorded when
+            upright. It counts them, and names the first three of each kind.
     """
     complaints: dict[str, list[str]] = {}
     for sample in samples:
@@ -51,21 +45,16 @@ def check_pictures(samples: Iterable[Sample], file: Path) -> None:
 def _picture_complaint(sample: Sample) -> tuple[str, str] | None:
     """Return kind and details of what is wrong with a sample's picture, or None."""
     try:
-        with Image.open(sample.path) as image:
-            width, height = image.size
-            # `getexif` on a PNG without EXIF would decode the whole picture.
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
-    except FileNotFoundError:
-        return "missing picture(s) (is the folder of the pictures right?)", str(sample.path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return "broken picture(s)", f"{sample.path} ({error})"
-    upright = (width, height) if orientation in _SIDEWAYS else (height, width)
+        upright = picture_size(sample.path)
+    except ImageError as error:
+        if not sample.path.exists():
+            return "missing picture(s) (is the folder of the pictures right?)", str(sample.path)
+        return "broken picture(s)", f"{sample.path} ({error.reason})"
     if upright == sample.size:
         return None
-    note = f", EXIF orientation {orientation}" if orientation != 1 else ""
     return "picture(s) of another size than recorded", (
         f"image {sample.image_id!r} is recorded as {sample.size[1]}x{sample.size[0]}, "
-        f"but {sample.path} is {upright[1]}x{upright[0]} when upright{note}"
+        f"but {sample.path} is {upright[1]}x{upright[0]} when upright"
     )
 
 
@@ -78,14 +67,12 @@ class Findings:
         strict: raise at the first finding.
         counts: kind of finding → how often.
         examples: kind of finding → the first record.
-        harmless: kinds that nobody needs to act on.
     """
 
     file: Path
     strict: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
-    harmless: set[str] = field(default_factory=set)
 
     def add(
         self,
@@ -101,7 +88,7 @@ class Findings:
             kind: what was found, and what was done about it.
             rows: bool [N].
             describe: row → the record in words.
-            harmless: never raise, and log as information only.
+            harmless: count them, but never raise.
 
         Raises:
             DataError: there is such a row, `strict` is on, and it is not harmless.
@@ -113,15 +100,13 @@ class Findings:
             raise DataError(f"{self.file}: {example}: {kind}")
         self.counts[kind] += int(rows.sum())
         self.examples.setdefault(kind, example)
-        if harmless:
-            self.harmless.add(kind)
 
-    def report(self) -> dict[str, int]:
-        """Log each kind once, with its count and first record, and return kind → count."""
-        for kind, count in self.counts.items():
-            level = logging.INFO if kind in self.harmless else logging.WARNING
-            _log.log(level, "%s: %s: %d, the first is %s", self.file, kind, count, self.examples[kind])
-        return dict(self.counts)
+    def warnings(self) -> dict[str, int]:
+        """Return each kind of finding in words, with the file and its first record → count."""
+        return {
+            f"{self.file}: {kind}, such as {self.examples[kind]}": count
+            for kind, count in self.counts.items()
+        }
 
 
 def clip_boxes(

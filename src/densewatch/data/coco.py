@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from densewatch.data.coco_schema import (
 )
 from densewatch.data.dataset import DataError, Dataset, Sample
 from densewatch.metadata import ClassInfo
+from densewatch.suggest import suggest
 
 _SAME_OBJECT_IOU = 0.5
 
@@ -42,8 +42,8 @@ def read_coco(
     Labels are contiguous, in the order of the category ids, or in that of `classes`. Regions with `iscrowd`
     become ignored regions. Pictures without objects are kept. `not_exhaustive_category_ids` of a picture, as
     in LVIS, become its `unlabelled_classes`. Boxes that reach out of their picture are clipped, and boxes
-    without an area or outside their picture are left out; `Dataset.warnings` counts them, and the log names
-    the first.
+    without an area or outside their picture are left out; `Dataset.warnings` counts them, and names the
+    first.
 
     Args:
         annotations: the JSON file.
@@ -51,8 +51,8 @@ def read_coco(
             it, else the folder of the file.
         classes: classes of a model, which decide the labels. Each category of the file must be one of them,
             by id and by name; those that the file lacks count as unlabelled in every picture.
-        check_images: look whether each picture exists, can be opened and has the recorded size when upright.
-            Only headers are read: a picture that is cut short is found when it is decoded.
+        check_images: look whether each picture exists, is whole, and has the recorded size when upright. Few
+            pictures are decoded for that: wrong bits inside one are found when it is.
         strict: raise instead of mending or leaving out a box, unless clipping by at most 1 px mends it.
         unlabelled: nobody labelled these pictures: every class is unlabelled in each of them.
 
@@ -77,7 +77,7 @@ def read_coco(
     samples = _add_annotations(samples, content.annotations, label_of, findings)
     if check_images:
         check_pictures(samples, annotations)
-    return Dataset(tuple(samples), classes, findings.report())
+    return Dataset(tuple(samples), classes, findings.warnings())
 
 
 def add_teacher(
@@ -116,7 +116,7 @@ def add_teacher(
         _teach(sample, table.boxes[rows], table.labels[rows], scores[rows], min_score, ignore_score)
         for sample, rows in zip(dataset.samples, table.rows_by_image(len(dataset)), strict=True)
     ]
-    return Dataset(tuple(samples), dataset.classes, Counter(dataset.warnings) + Counter(findings.report()))
+    return Dataset(tuple(samples), dataset.classes, {**dataset.warnings, **findings.warnings()})
 
 
 def _labels_by_id(classes: Iterable[ClassInfo]) -> dict[int, int]:
@@ -152,8 +152,7 @@ def _contrast(category: CategoryRecord, classes: Sequence[ClassInfo]) -> str:
         return f"but the model knows {category.name!r} as {wanted}: give it id {wanted} in the file"
     if category.id in names:
         return f"but the model calls {category.id} {names[category.id]!r}: rename one or give it another id"
-    close = get_close_matches(category.name, list(ids), n=1)
-    return "which is no class of the model" + (f": did you mean {close[0]!r}?" if close else "")
+    return f"which is no class of the model: {suggest(category.name, list(ids))}"
 
 
 def _image_folder(annotations: Path, images: Path | None) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +77,7 @@ class Dataset:
     Attributes:
         samples: in the order of the data set; pictures without objects are among them.
         classes: name and original category id of each label, in label order.
-        warnings: what was mended or left out while reading, as text → count.
+        warnings: what was mended or left out while reading: file, finding and first record → count.
     """
 
     samples: tuple[Sample, ...]
@@ -120,27 +121,20 @@ class Dataset:
             counts += np.bincount(sample.labels, minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.names, counts, strict=True)}
 
-    def summary(self) -> str:
-        """Return a few lines for people: pictures, boxes, classes, and every warning with its count."""
-        counts = self.class_counts()
-        empty = sum(len(sample.boxes) == 0 for sample in self.samples)
-        ignored = sum(len(sample.ignore_boxes) for sample in self.samples)
-        partly = sum(len(sample.unlabelled_classes) > 0 for sample in self.samples)
-        lines = [
-            f"{len(self)} pictures, {empty} of them without objects, {partly} with unlabelled classes",
-            f"{sum(counts.values())} boxes of {len(self.classes)} classes, {ignored} ignored regions",
+    def fingerprint(self) -> str:
+        """Return the SHA-256, in hex, of the classes and of the image ids in their order."""
+        content = [
+            [[item.id, item.name] for item in self.classes],
+            [sample.image_id for sample in self.samples],
         ]
-        absent = [name for name, count in counts.items() if count == 0]
-        if absent:
-            lines.append(f"{len(absent)} classes without a box: {', '.join(absent)}")
-        lines += [f"warning: {text}: {count}" for text, count in self.warnings.items()]
-        return "\n".join(lines)
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def merge(datasets: Sequence[Dataset]) -> Dataset:
     """Join data sets that have the same classes; samples keep their order and their ids.
 
-    Image ids stay as they were, so they need not be unique afterwards.
+    Image ids stay as they were, so they need not be unique afterwards. A warning that several of them have is
+    one finding in one file, and is counted once.
 
     Raises:
         DataError: there is nothing to join, or the classes differ.
@@ -156,9 +150,7 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
                 f"data sets 1 and {position} have different classes: {shown}; "
                 "read both with the same `classes`"
             )
-    warnings: Counter[str] = Counter()
-    for dataset in datasets:
-        warnings.update(dataset.warnings)
+    warnings = {text: count for dataset in datasets for text, count in dataset.warnings.items()}
     return Dataset(
         tuple(sample for dataset in datasets for sample in dataset.samples), first.classes, warnings
     )

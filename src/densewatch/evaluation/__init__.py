@@ -1,5 +1,5 @@
 """How good detections are: COCO's numbers."""
 
-from densewatch.evaluation.coco_metrics import CocoMetrics, evaluate_coco, image_ids_where
+from densewatch.evaluation.coco_metrics import CocoMetrics, evaluate_coco
 
-__all__ = ["CocoMetrics", "evaluate_coco", "image_ids_where"]
+__all__ = ["CocoMetrics", "evaluate_coco"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -88,22 +87,6 @@ def evaluate_coco(
         for position, category_id in enumerate(sorted(names))
     }
     return CocoMetrics(evaluation.numbers(), per_class, limits, _count_cut(found, limits[-1]))
-
-
-def image_ids_where(annotations: Path | Mapping[str, Any], key: str, value: object) -> list[int | str]:
-    """Return the ids of the pictures whose record has `value` under `key`, such as "source" and "coco".
-
-    Raises:
-        DataError: the annotations cannot be used, or no picture has such a key.
-    """
-    images = load_instances(annotations).images
-    extras = [(record.id, record.model_extra or {}) for record in images]
-    if not any(key in extra for _, extra in extras):
-        known = sorted({name for _, extra in extras for name in extra})
-        close = get_close_matches(key, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known) or 'none'}"
-        raise DataError(f"no picture has the key {key!r}: {hint}")
-    return [image_id for image_id, extra in extras if key in extra and extra[key] == value]
 
 
 @dataclass(frozen=True)

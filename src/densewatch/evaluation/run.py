@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from densewatch.data.dataset import DataError, Dataset, Sample
 from densewatch.detections import Detections
+from densewatch.suggest import suggest
 
 LOW_THRESHOLD = 0.01
 """AP looks at the whole range of scores; what lies below this hardly moves it."""
@@ -33,6 +33,16 @@ class PictureDetector(Protocol):
         ...
 
 
+def data_title(annotations: Path, where: Mapping[str, str]) -> str:
+    """Return what figures are measured on, for the metadata of a model: `val.json, source=coco`.
+
+    Args:
+        annotations: file of the labels; its folder is left out.
+        where: attributes of the pictures that counted; empty where all did.
+    """
+    return ", ".join([annotations.name, *(f"{key}={value}" for key, value in where.items())])
+
+
 def select(dataset: Dataset, key: str, value: str) -> list[Sample]:
     """Return the samples whose attribute `key` is `value`, such as `source` and `coco`.
 
@@ -41,11 +51,11 @@ def select(dataset: Dataset, key: str, value: str) -> list[Sample]:
     """
     keys = sorted({name for sample in dataset for name in sample.attributes})
     if key not in keys:
-        raise DataError(f"no picture has an attribute {key!r}: {_suggest(key, keys)}")
+        raise DataError(f"no picture has an attribute {key!r}: {suggest(key, keys)}")
     chosen = [sample for sample in dataset if str(sample.attributes.get(key)) == value]
     if not chosen:
         values = sorted({str(sample.attributes[key]) for sample in dataset if key in sample.attributes})
-        raise DataError(f"no picture has {key}={value}: {_suggest(value, values)}")
+        raise DataError(f"no picture has {key}={value}: {suggest(value, values)}")
     return chosen
 
 
@@ -57,6 +67,7 @@ def collect_results(
     threshold: float = LOW_THRESHOLD,
     iou: float | None = None,
     on_picture: Callable[[], None] = lambda: None,
+    on_saturated: Callable[[Sample], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Return what a detector finds in the samples, as COCO results with the data's category ids.
 
@@ -69,32 +80,39 @@ def collect_results(
         threshold: lowest score.
         iou: of NMS; None is the detector's own.
         on_picture: called after each picture.
+        on_saturated: called with each sample in which a limit of the detector cut objects.
 
     Raises:
-        UnknownClassError: the data has objects of a class that the detector does not know.
+        UnknownClassError: the samples have objects of a class that the detector does not know, or the
+            detector and the data share no class.
         ImageError: a picture cannot be read.
     """
     id_of = {item.name: item.id for item in dataset.classes}
-    _check_known(detector, dataset)
-    known = [name for name in detector.names if name in id_of]
+    known = _shared_names(detector, dataset, samples)
     category_ids = [id_of.get(name, -1) for name in detector.names]  # -1 is never used: `only` leaves it out
     results: list[dict[str, Any]] = []
     for sample in samples:
         detections = detector.detect(sample.path, threshold=threshold, iou=iou, only=known)
         results += detections.to_coco(sample.image_id, category_ids)
+        if detections.saturated:
+            on_saturated(sample)
         on_picture()
     return results
 
 
-def _check_known(detector: PictureDetector, dataset: Dataset) -> None:
-    for name, count in dataset.class_counts().items():
-        if count and name not in detector.names:
-            hint = _suggest(name, detector.names)
+def _shared_names(detector: PictureDetector, dataset: Dataset, samples: Sequence[Sample]) -> list[str]:
+    """Return the classes that both know, once it is sure that none of the samples' objects is of another."""
+    used = {dataset.names[label] for sample in samples for label in sample.labels}
+    for name in dataset.names:
+        if name in used and name not in detector.names:
+            hint = suggest(name, detector.names)
             raise UnknownClassError(
                 f"the data has objects of class {name!r}, which the model does not know: {hint}"
             )
-
-
-def _suggest(name: str, known: Sequence[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known) or 'none at all'}"
+    shared = [name for name in detector.names if name in dataset.names]
+    if not shared:
+        raise UnknownClassError(
+            f"the model and the data share no class: the model knows {', '.join(detector.names)}, "
+            f"the data {', '.join(dataset.names) or 'none'}"
+        )
+    return shared

@@ -7,7 +7,6 @@ the epsilon of batch norm, which torchvision sets to 0 for its published weights
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,10 +80,12 @@ def torchvision_network(architecture: str, weights: Path) -> tuple[RetinaNet, Mo
         ImportFailedError: the file is no weights file, or not of this architecture, or the outputs differ.
     """
     state = _read_weights(weights)
-    config, tensors = convert_state_dict(architecture, state)
-    network = RetinaNet(config)
     try:
+        config, tensors = convert_state_dict(architecture, state)
+        network = RetinaNet(config)
         network.load_state_dict(tensors)
+    except ImportFailedError as error:
+        raise ImportFailedError(f"{weights}: {error}") from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ImportFailedError(
@@ -144,7 +145,7 @@ def _pick_classes(value: Tensor, per_cell: int, architecture: str) -> Tensor:
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except Exception as error:  # bytes that are no pickle make the reader stumble over anything
         reason = str(error).strip().split("\n")[0][:200]
         raise ImportFailedError(f"{path}: cannot be read as PyTorch weights: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

@@ -8,7 +8,9 @@ photo, but fills what a truncated file lacks with grey and says nothing: it is g
 from __future__ import annotations
 
 import io
+import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +29,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _KNOWN = "JPEG, PNG, WebP, BMP, GIF, TIFF or PPM"
 _UNSUPPORTED_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF"}
 _ORIENTATION_TAG = 0x0112
-_PILLOW_LIMIT = threading.Lock()
+_PILLOW_STATE = threading.Lock()
 
 
 class ImageError(ValueError):
@@ -69,13 +71,42 @@ def read_image(
     Raises:
         ImageError: the file is absent, empty, no picture, truncated, damaged, too large, or of a kind that
             has no defined white (32-bit integers and floats).
+        MemoryError: there is not enough memory for its pixels.
+        TypeError: `source` is neither a path nor bytes.
     """
+    if not isinstance(source, str | os.PathLike | bytes):
+        raise TypeError(f"a picture is read from a path or from bytes, not from {type(source).__name__}")
     if isinstance(source, bytes):
         return _read(io.BytesIO(source), name or "the given bytes", max_pixels)
     name = name or str(source)
+    with _opened(Path(source), name) as stream:
+        return _read(stream, name, max_pixels)
+
+
+def picture_size(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
+    """Return the (height, width) in pixels of what `read_image` reads, and see that the file is whole.
+
+    Of JPEG and PNG, only header and end are looked at; what is rare is decoded.
+
+    Args:
+        path: of the picture file.
+        max_pixels: refuse larger pictures.
+
+    Raises:
+        ImageError: like `read_image`; wrong bits inside a whole JPEG are not found.
+    """
+    with _opened(Path(path), str(path)) as stream:
+        image = _open_checked(stream, str(path), max_pixels)
+        with _damage_named(image, str(path)):
+            swaps_sides = _check_whole(image, stream) >= 5
+    return (image.width, image.height) if swaps_sides else (image.height, image.width)
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
     try:
-        with Path(source).open("rb") as stream:
-            return _read(stream, name, max_pixels)
+        with path.open("rb") as stream:
+            yield stream
     except FileNotFoundError as error:
         raise ImageError(name, "there is no such file") from error
     except IsADirectoryError as error:
@@ -85,6 +116,12 @@ def read_image(
 
 
 def _read(stream: BinaryIO, name: str, max_pixels: int) -> npt.NDArray[np.uint8]:
+    image = _open_checked(stream, name, max_pixels)
+    with _damage_named(image, name):
+        return _decode(image, stream)
+
+
+def _open_checked(stream: BinaryIO, name: str, max_pixels: int) -> PillowImage.Image:
     start = stream.read(12)
     if not start:
         raise ImageError(name, "the file is empty (0 bytes)")
@@ -94,8 +131,15 @@ def _read(stream: BinaryIO, name: str, max_pixels: int) -> npt.NDArray[np.uint8]
     stream.seek(0)
     image = _open(stream, name)
     _check_header(image, name, max_pixels)
+    return image
+
+
+@contextmanager
+def _damage_named(image: PillowImage.Image, name: str) -> Iterator[None]:
     try:
-        return _decode(image, stream)
+        yield
+    except MemoryError:
+        raise  # the picture is not to blame
     except Exception as error:
         # Decoders meet damaged data with whatever error comes first: OSError, SyntaxError, struct.error, ...
         raise ImageError(name, f"the {image.format} picture is truncated or damaged ({error})") from error
@@ -106,7 +150,7 @@ def _open(stream: BinaryIO, name: str) -> PillowImage.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with _without_pillow_limit():
+        with _pillow_our_way():
             return Image.open(stream, formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise ImageError(name, f"it is no picture of a known kind: {_KNOWN}") from error
@@ -115,11 +159,15 @@ def _open(stream: BinaryIO, name: str) -> PillowImage.Image:
 
 
 @contextmanager
-def _without_pillow_limit() -> Iterator[None]:
-    """Let `max_pixels` decide: Pillow's own limit is one number for the whole process."""
+def _pillow_our_way() -> Iterator[None]:
+    """Let `max_pixels` decide, and say nothing of EXIF that is damaged: pictures are read well without.
+
+    Pillow's own limit and the filters of warnings are one for the whole process, hence the lock.
+    """
     from PIL import Image
 
-    with _PILLOW_LIMIT:
+    with _PILLOW_STATE, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             yield
@@ -134,8 +182,8 @@ def _check_header(image: PillowImage.Image, name: str, max_pixels: int) -> None:
         raise ImageError(
             name,
             f"its {image.width}x{image.height} pixels are {pixels / 1e6:.0f} Mpx, above the limit of "
-            f"{max_pixels / 1e6:.0f} Mpx that guards against picture bombs; "
-            f"if you trust it, raise the limit with max_pixels={pixels}",
+            f"{max_pixels / 1e6:.0f} Mpx that guards against picture bombs; if you trust it, raise the limit "
+            f"with detect --max-pixels {pixels} (in Python: read_image(path, max_pixels={pixels}))",
         )
     if image.mode in ("I", "F") and not _holds_16_bits(image):
         raise ImageError(name, "its 32-bit values have no defined white; save it with 8 or 16 bits")
@@ -148,18 +196,47 @@ def _holds_16_bits(image: PillowImage.Image) -> bool:
 
 def _decode(image: PillowImage.Image, stream: BinaryIO) -> npt.NDArray[np.uint8]:
     if image.format in ("JPEG", "MPO"):
-        position = stream.tell()
-        stream.seek(0)
-        data = stream.read()
-        stream.seek(position)
-        if not _is_whole_jpeg(data):
-            raise OSError("the end marker is missing")
+        data = _whole_jpeg(stream)
         pixels = _decode_jpeg(data, image)
         if pixels is not None:
             return _upright(pixels, _orientation(image))
     image.load()
     # Only now: PNG may keep EXIF behind the pixels, and Pillow turns TIFF upright while loading.
     return _upright(_to_rgb(image), _orientation(image))
+
+
+def _check_whole(image: PillowImage.Image, stream: BinaryIO) -> int:
+    """Raise unless the picture is whole, and return its EXIF orientation, 1 to 8."""
+    if image.format in ("JPEG", "MPO"):
+        _whole_jpeg(stream)
+    elif image.format == "PNG" and not _mentions_orientation(_content(stream)):
+        image.verify()  # checksums, up to the end; asking for the orientation would decode it
+        return 1
+    else:
+        image.load()
+    return _orientation(image)
+
+
+def _mentions_orientation(png: bytes) -> bool:
+    """Tell whether a PNG may hold EXIF or XMP, in front of its pixels or behind them."""
+    return any(mark in png for mark in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
+
+
+def _whole_jpeg(stream: BinaryIO) -> bytes:
+    """Return the content of a JPEG file, which must not be truncated."""
+    data = _content(stream)
+    if not _is_whole_jpeg(data):
+        raise OSError("the end marker is missing")
+    return data
+
+
+def _content(stream: BinaryIO) -> bytes:
+    """Return everything in the stream, which stays where it is."""
+    position = stream.tell()
+    stream.seek(0)
+    data = stream.read()
+    stream.seek(position)
+    return data
 
 
 def _is_whole_jpeg(data: bytes) -> bool:
@@ -203,7 +280,8 @@ def _to_rgb(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
 
 def _orientation(image: PillowImage.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1, upright, where there is none or nonsense."""
-    value = image.getexif().get(_ORIENTATION_TAG)
+    with _pillow_our_way():
+        value = image.getexif().get(_ORIENTATION_TAG)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 

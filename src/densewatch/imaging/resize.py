@@ -28,16 +28,6 @@ class Prepared:
     valid_size: tuple[int, int]
     original_size: tuple[int, int]
 
-    @property
-    def scale_y(self) -> float:
-        """Scaled height over original height."""
-        return self.valid_size[0] / self.original_size[0]
-
-    @property
-    def scale_x(self) -> float:
-        """Scaled width over original width; rounding to whole pixels may part it slightly from `scale_y`."""
-        return self.valid_size[1] / self.original_size[1]
-
 
 def resized_size(size: tuple[int, int], policy: ResizePolicy) -> tuple[int, int]:
     """Return the (height, width) in pixels that a picture of `size` is scaled to, before padding.

@@ -137,12 +137,36 @@ class StandardInput(Source):
 
     def read_bytes(self) -> bytes:
         """Return all bytes up to the end, at most `MAX_BYTES`."""
+        if sys.stdin is None:  # closed before Python started
+            raise SourceError(self.name, "it is closed; send it a picture, as in `- < photo.jpg`")
         if sys.stdin.isatty():
             raise SourceError(self.name, "it is a terminal; send it a picture, as in `- < photo.jpg`")
         received = sys.stdin.buffer.read(MAX_BYTES + 1)
         if len(received) > MAX_BYTES:
             raise SourceError(self.name, f"it is larger than the limit of {MAX_BYTES // 2**20} MiB")
         return received
+
+
+def read_source(source: str | Path | bytes) -> npt.NDArray[np.uint8]:
+    """Read one picture, as `read_image` does, from an http(s) URL too.
+
+    Args:
+        source: a path, a URL, or the bytes of a picture file.
+
+    Returns:
+        uint8 [H, W, 3] RGB, upright.
+
+    Raises:
+        ImageError: it cannot be read.
+        TypeError: `source` is none of these.
+    """
+    scheme = _SCHEME.match(source) if isinstance(source, str) else None
+    if scheme is None:
+        return read_image(source)
+    found = _url_source(scheme.string, scheme[1].lower())
+    if isinstance(found, SourceError):
+        raise found
+    return found.read()
 
 
 def expand_sources(arguments: Sequence[str]) -> list[Source | SourceError]:

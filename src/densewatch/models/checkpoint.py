@@ -47,8 +47,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read as safetensors: {error}") from error
     except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        raise CheckpointError(f"{path}: its metadata is not understood: {message}") from error
+        raise CheckpointError(f"{path}: its metadata is not understood: {_first_mistake(error)}") from error
 
 
 def load_network(path: Path) -> tuple[RetinaNet, ModelInfo]:
@@ -60,12 +59,24 @@ def load_network(path: Path) -> tuple[RetinaNet, ModelInfo]:
     tensors, info = read_checkpoint(path)
     if info.family != "retinanet":
         raise CheckpointError(f"{path}: holds a {info.family}, not a retinanet")
-    network = RetinaNet(RetinaNetConfig.model_validate(info.architecture))
+    try:
+        network = RetinaNet(RetinaNetConfig.model_validate(info.architecture))
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{path}: its architecture is not understood: {_first_mistake(error)}"
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its network cannot be built: {error}") from error
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(f"{path}: its weights do not fit its own description: {error}") from error
     return network.eval(), info
+
+
+def _first_mistake(error: ValidationError) -> str:
+    mistake = error.errors()[0]
+    return ": ".join([".".join(str(part) for part in mistake["loc"]), mistake["msg"]])
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

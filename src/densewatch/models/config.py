@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
 Preset = Literal["paper", "torchvision-v1", "torchvision-v2", "light"]
 PRESETS: tuple[str, ...] = get_args(Preset)
@@ -112,7 +112,7 @@ class LossConfig(_Strict):
         background_iou: an anchor below learns "nothing here"; between the two it learns nothing.
         low_quality_matches: the best anchors of every object learn it, however low their IoU.
         alpha: weight of the foreground in the focal loss.
-        gamma: focusing exponent of the focal loss.
+        gamma: focusing exponent of the focal loss: 0, which does not focus, or at least 1.
         box_loss: `smooth_l1` and `l1` compare deltas, `giou` compares decoded boxes.
         beta: where smooth L1 turns from square to line.
         box_weight: of the box loss in the sum.
@@ -133,6 +133,16 @@ class LossConfig(_Strict):
     box_weight: float = Field(1.0, ge=0)
     normaliser: Literal["image", "batch", "ema"] = "image"
     ignore_overlap: float = Field(0.5, gt=0, le=1)
+
+    @field_validator("gamma")
+    @classmethod
+    def _gamma_has_a_gradient(cls, gamma: float) -> float:
+        if 0 < gamma < 1:
+            raise ValueError(
+                f"gamma {gamma:g} must be 0 or at least 1: in between, the gradient is not finite where an "
+                "anchor is classified well"
+            )
+        return gamma
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> Self:

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from densewatch.detections import Detections, class_index
-from densewatch.imaging.read import read_image
 from densewatch.imaging.resize import batch, prepare
+from densewatch.imaging.sources import read_source
 from densewatch.metadata import ModelInfo
 from densewatch.runtime.candidates import Filter, Limits, to_detections
-from densewatch.runtime.engines import Engine, EngineName, Precision, create_engine
+from densewatch.runtime.engines import Engine, EngineError, EngineName, Precision, create_engine
 from densewatch.runtime.model_file import find_model, read_info
 
 Picture = str | Path | bytes | npt.NDArray[np.uint8]
-"""A path, the bytes of a picture file, or uint8 [H, W, 3] RGB, upright."""
+"""A path, an http(s) URL, the bytes of a picture file, or uint8 [H, W, 3] RGB, upright."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Detector:
         """Find the objects in a picture.
 
         Args:
-            source: a path, the bytes of a picture file, or uint8 [H, W, 3] RGB.
+            source: a path, an http(s) URL, the bytes of a picture file, or uint8 [H, W, 3] RGB.
             threshold: lowest score, 0 to 1; None is the model's own.
             iou: objects of one class that overlap more than this are one object; None is the model's own.
             only: class name or names that are wanted; None is all.
@@ -87,8 +87,10 @@ class Detector:
 
         Raises:
             ImageError: the picture cannot be read.
+            EngineError: the engine failed at this picture.
             UnknownNameError: `only` has a name that is no class of the model.
-            ValueError: a setting is out of its range, or an array is no picture.
+            ValueError: a setting is out of its range, `only` is empty, or an array is no picture.
+            TypeError: `source` is nothing that a picture could be read from.
         """
         wanted = self._filter(threshold, iou, only, max_detections)
         return self._run(source, wanted)[0]
@@ -131,6 +133,8 @@ class Detector:
     ) -> Filter:
         """Fill in the model's own settings, and check all of them before any work is done."""
         names = (only,) if isinstance(only, str) else only
+        if names is not None and not names:
+            raise ValueError("`only` names no class; leave it out to find objects of all classes")
         return Filter(
             threshold=self.info.threshold if threshold is None else threshold,
             iou=self.info.iou if iou is None else iou,
@@ -140,11 +144,15 @@ class Detector:
 
     def _run(self, source: Picture, wanted: Filter) -> tuple[Detections, Timing]:
         started = time.perf_counter()
-        image = source if isinstance(source, np.ndarray) else read_image(source)
+        image = source if isinstance(source, np.ndarray) else read_source(source)
         read = time.perf_counter()
         prepared = prepare(image, self.info.resize)
         ready = time.perf_counter()
-        boxes, scores = self.engine(batch([prepared], self.info.resize.pad_value))
+        try:
+            boxes, scores = self.engine(batch([prepared], self.info.resize.pad_value))
+        except EngineError as error:
+            name = f"{source}: " if isinstance(source, str | Path) else ""
+            raise EngineError(f"{name}{error}") from error
         found = time.perf_counter()
         detections = to_detections(boxes[0], scores[0], prepared, self.info, wanted)
         ended = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
+import os
 import sys
 import threading
 from pathlib import Path
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class EngineError(RuntimeError):
-    """An engine is missing, or refuses the model or a setting; the message says what to do."""
+    """An engine is missing, refuses the model or a setting, or fails; the message says what to do."""
 
 
 class Engine(Protocol):
@@ -56,6 +57,9 @@ class Engine(Protocol):
 
         Returns:
             boxes float32 [N, K, 4], xyxy in input pixels, and scores float32 [N, K, C].
+
+        Raises:
+            EngineError: the library failed.
         """
         ...
 
@@ -99,8 +103,11 @@ class OpenVinoEngine:
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> Output:
         """See `Engine`."""
-        with self._lock:
-            outputs = self._request.infer({_INPUT: np.ascontiguousarray(images)}, share_inputs=True)
+        try:
+            with self._lock:
+                outputs = self._request.infer({_INPUT: np.ascontiguousarray(images)}, share_inputs=True)
+        except RuntimeError as error:
+            raise _failed_at(images, "OpenVINO", error) from error
         return outputs[_OUTPUTS[0]], outputs[_OUTPUTS[1]]
 
 
@@ -141,8 +148,16 @@ class OnnxRuntimeEngine:
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> Output:
         """See `Engine`."""
-        boxes, scores = self._session.run(_OUTPUTS, {_INPUT: np.ascontiguousarray(images)})
+        try:
+            boxes, scores = self._session.run(_OUTPUTS, {_INPUT: np.ascontiguousarray(images)})
+        except Exception as error:  # its exceptions share no base class but this
+            raise _failed_at(images, "ONNX Runtime", error) from error
         return boxes, scores
+
+
+def describe_engine(engine: Engine) -> str:
+    """Return what runs a network, as `openvino 2026.4.1, bfloat16, 2 threads`."""
+    return f"{engine.name} {engine.version}, {engine.numeric_type}, {engine.threads} threads"
 
 
 def create_engine(
@@ -192,12 +207,22 @@ def import_openvino() -> ModuleType:
 
 
 def _import_onnxruntime() -> ModuleType:
+    """Import ONNX Runtime without its telemetry. Everything of ours that needs it gets it here.
+
+    From 1.29 on it keeps an identity and a journal of its use in the user's cache and reports to its maker,
+    already from its first moment: the variable must be set before. The call quiets builds that ignore it.
+
+    Raises:
+        EngineError: ONNX Runtime is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
         raise EngineError(
             f"ONNX Runtime cannot be imported ({error}): pip install 'densewatch[onnxruntime]'"
         ) from error
+    onnxruntime.disable_telemetry_events()
     return cast(ModuleType, onnxruntime)
 
 
@@ -253,6 +278,13 @@ def _check_names(path: Path, names: list[str]) -> None:
 def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{what} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _failed_at(images: npt.NDArray[np.uint8], library: str, error: Exception) -> EngineError:
+    """Return the sentence for an input at which a network that was loaded well fails: mostly memory."""
+    count, height, width, _ = images.shape
+    pictures = "a picture" if count == 1 else f"{count} pictures"
+    return EngineError(f"{library} failed at {pictures} of {width}x{height} px: {_first_line(error)}")
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from densewatch.data.augment import Augment, TrainingSample
 from densewatch.data.augment_settings import AugmentSettings
 from densewatch.data.coco import add_teacher, read_coco
 from densewatch.data.dataset import DataError, Dataset, merge
+from densewatch.evaluation.run import select
 from densewatch.imaging.read import ImageError, read_image
 from densewatch.metadata import ClassInfo
 from densewatch.models.criterion import Target
@@ -72,16 +74,13 @@ def read_source(source: DataSource, classes: tuple[ClassInfo, ...] | None = None
         dataset = add_teacher(
             dataset, source.teacher, min_score=source.teacher_score, ignore_score=source.ignore_score
         )
-    if source.where:
-        kept = [
-            sample
-            for sample in dataset
-            if all(str(sample.attributes.get(key)) == value for key, value in source.where.items())
-        ]
-        dataset = Dataset(tuple(kept), dataset.classes, dataset.warnings)
     if not len(dataset):
-        wanted = ", ".join(f"{key}={value}" for key, value in source.where.items())
-        raise DataError(f"{source.annotations}: there is no picture" + (f" where {wanted}" if wanted else ""))
+        raise DataError(f"{source.annotations}: there is no picture")
+    for key, value in source.where.items():
+        try:
+            dataset = replace(dataset, samples=tuple(select(dataset, key, value)))
+        except DataError as error:
+            raise DataError(f"{source.annotations}: {error}") from error
     return dataset
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from densewatch.commit import code_commit
 from densewatch.data.dataset import Dataset
+from densewatch.evaluation.run import data_title
 from densewatch.metadata import ModelInfo
 from densewatch.models.retinanet import RetinaNet
 from densewatch.training.settings import TrainSettings
@@ -25,16 +26,17 @@ def describe(
         step: how far the run is.
         metrics: of the validation data, as metric → value; empty where nothing was measured.
     """
+    val = settings.val
     recipe = settings.model_dump(exclude={"out", "resume", "device", "workers", "threads"})
     return ModelInfo(
         name=settings.name,
         family="retinanet",
         architecture=network.config.model_dump(mode="json"),
         classes=data.classes,
-        resize=settings.resize,
+        resize=settings.resize_policy,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         training={"pictures": len(data), "steps": step, "recipe": _without_folders(recipe)},
-        metrics={settings.val.annotations.name: metrics} if settings.val is not None and metrics else {},
+        metrics={data_title(val.annotations, val.where): metrics} if val is not None and metrics else {},
         licence=settings.licence,
         commit=code_commit() or "unknown",
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+from pydantic import ValidationError
 
-from densewatch.training.errors import TrainingError
-from densewatch.training.settings import TrainSettings
+from densewatch.training.settings import TrainingError, TrainSettings
 
 STATE_FILE = "state.pt"
 MODEL_FILE = "model.safetensors"
@@ -22,22 +22,43 @@ _FREE_ON_RESUME = frozenset(
 """Settings that a resumed run may change; the others are part of its state, or of what makes it exact."""
 
 
-def prepare_folder(settings: TrainSettings) -> Path:
-    """Return the run's folder, made where it was absent.
+def check_folder(settings: TrainSettings) -> None:
+    """See that the run may use its folder; nothing is made or written.
 
     Raises:
-        TrainingError: a new run would write over an old one, or a resumed one would not be the same run.
+        TrainingError: a new run would write over an old one or a model, or a resumed one would not be the
+            same run.
     """
     folder = settings.out
     has_run = (folder / STATE_FILE).exists()
-    if has_run and not settings.resume:
-        raise TrainingError(f"{folder} holds a run already: go on with it (resume), or choose another (out)")
     if settings.resume and not has_run:
         raise TrainingError(f"{folder} has no {STATE_FILE}, so there is no run to resume")
     if settings.resume and (folder / SETTINGS_FILE).exists():
         _check_same_run(settings, folder / SETTINGS_FILE)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    if settings.resume:
+        return
+    if has_run:
+        raise TrainingError(f"{folder} holds a run already: go on with it (resume), or choose another (out)")
+    if (folder / MODEL_FILE).exists():
+        raise TrainingError(
+            f"{folder} holds a {MODEL_FILE}, which the run would replace: choose another (out)"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"{folder} is a file, so no run can be in it: choose another (out)")
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a run where it is absent.
+
+    Raises:
+        TrainingError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"{folder} cannot be made ({error.strerror or error}): choose another (out)"
+        ) from error
 
 
 def write_settings(settings: TrainSettings, folder: Path) -> None:
@@ -64,7 +85,10 @@ def newest_run(base: Path) -> Path | None:
 
 
 def _check_same_run(settings: TrainSettings, file: Path) -> None:
-    old = TrainSettings.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    try:
+        old = TrainSettings.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise TrainingError(f"{file} is not understood, so the run cannot be resumed: {error}") from error
     before, after = old.model_dump(mode="json"), settings.model_dump(mode="json")
     for name in before.keys() - _FREE_ON_RESUME:
         if before[name] != after[name]:

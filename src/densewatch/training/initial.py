@@ -8,6 +8,7 @@ from densewatch.models.backbones import Backbone
 from densewatch.models.checkpoint import CheckpointError, read_checkpoint
 from densewatch.models.mobilenet_weights import load_mobilenet_v2
 from densewatch.models.retinanet import RetinaNet
+from densewatch.training.settings import TrainingError
 
 
 def initialise(network: RetinaNet, init: Path | None) -> None:
@@ -18,8 +19,14 @@ def initialise(network: RetinaNet, init: Path | None) -> None:
 
     Raises:
         CheckpointError: the file cannot be read, or nothing in it fits.
+        TrainingError: there is no `init`, but a batch norm that stays as it is.
     """
     if init is None:
+        if network.config.backbone.norm == "frozen":
+            raise TrainingError(
+                "the backbone's batch norm is frozen, which goes with trained weights only: give some "
+                "(--init), or train it too (--set model.backbone.norm=batch)"
+            )
         return
     if init.suffix == ".npz":
         if not isinstance(network.backbone, Backbone) or network.config.backbone.name != "mobilenet_v2":

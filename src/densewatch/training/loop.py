@@ -19,12 +19,11 @@ from densewatch.models.criterion import Criterion, Losses
 from densewatch.models.retinanet import RetinaNet
 from densewatch.training.batches import Batch, StepSampler, make_loader, read_source, read_sources
 from densewatch.training.describe import describe
-from densewatch.training.errors import TrainingError
-from densewatch.training.folder import MODEL_FILE, STATE_FILE, prepare_folder, write_settings
+from densewatch.training.folder import MODEL_FILE, STATE_FILE, check_folder, make_folder, write_settings
 from densewatch.training.initial import initialise
 from densewatch.training.log import RunLog
 from densewatch.training.optimisation import average_weights, learning_rate_factor, make_optimizer
-from densewatch.training.settings import TrainSettings
+from densewatch.training.settings import TrainingError, TrainSettings
 from densewatch.training.validate import validate
 
 LOG_STEPS = 20
@@ -81,14 +80,16 @@ class Trainer:
         """Read the data and build the network; with `settings.resume`, go back to where the run was saved.
 
         Raises:
-            TrainingError: the folder, the device or the network's settings cannot be used.
+            TrainingError: the folder, the device or the network's settings cannot be used, or the run that is
+                resumed began with other settings or data.
             DataError: the data cannot be used.
             CheckpointError: the weights to start from, or the state to resume from, cannot be used.
         """
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         self.settings = settings
-        self.folder = prepare_folder(settings)
+        self.folder = settings.out
+        check_folder(settings)
         self.fabric = _make_fabric(settings)
         self.train_data = read_sources(settings.data)
         self.val_data = read_source(settings.val, self.train_data.classes) if settings.val else None
@@ -99,6 +100,7 @@ class Trainer:
         self._build()
         if settings.resume:
             self._restore(load_state(self.folder / STATE_FILE))
+        make_folder(self.folder)
         write_settings(settings, self.folder)
 
     def _build(self) -> None:
@@ -109,7 +111,8 @@ class Trainer:
             network = RetinaNet(config)
         except ValueError as error:
             raise TrainingError(f"the network cannot be built: {error}") from error
-        initialise(network, settings.init)
+        if not settings.resume:
+            initialise(network, settings.init)
         network = network.to(memory_format=torch.channels_last)
         self.criterion = Criterion(config.loss).to(self.fabric.device)
         optimizer = make_optimizer(network, settings)
@@ -119,7 +122,7 @@ class Trainer:
         self.averaged = average_weights(network, settings.ema) if settings.ema else None
 
     @property
-    def best_network(self) -> RetinaNet:
+    def final_network(self) -> RetinaNet:
         """The network that is saved and measured: the averaged one where there is one."""
         if self.averaged is None:
             return self.plain_network
@@ -142,7 +145,8 @@ class Trainer:
 
         Raises:
             TrainingError: the loss is no longer finite; the batch is then in the run's folder.
-            DataError: a picture cannot be decoded.
+            DataError: a picture to learn from cannot be decoded.
+            ImageError: a picture to measure on cannot be decoded.
         """
         settings = self.settings
         sampler = StepSampler(
@@ -246,14 +250,14 @@ class Trainer:
     def _measure(self, log: RunLog) -> dict[str, float]:
         assert self.val_data is not None
         assert self.settings.val is not None
-        annotations, resize = self.settings.val.annotations, self.settings.resize
-        metrics = validate(self.best_network, self.val_data, annotations, resize, self.fabric.device)
+        annotations, resize = self.settings.val.annotations, self.settings.resize_policy
+        metrics = validate(self.final_network, self.val_data, annotations, resize, self.fabric.device)
         log.write("validation", self.step, metrics)
         return {name: value for name, value in metrics.items() if value is not None}
 
     def _save(self, metrics: dict[str, float]) -> None:
         """Write model and state; only figures of these very weights may stand in the model."""
-        save_checkpoint(self.folder / MODEL_FILE, self.best_network, self.describe(metrics))
+        save_checkpoint(self.folder / MODEL_FILE, self.final_network, self.describe(metrics))
         save_state(self.folder / STATE_FILE, self._state())
 
     def describe(self, metrics: dict[str, float]) -> ModelInfo:
@@ -263,6 +267,7 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         return {
             "step": self.step,
+            "data": self._data_identity(),
             "network": self.plain_network.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged is not None else None,
             "criterion": self.criterion.state_dict(),
@@ -273,7 +278,25 @@ class Trainer:
             "cuda_rng": torch.cuda.get_rng_state_all(),
         }
 
+    def _data_identity(self) -> dict[str, int | str]:
+        """Return what tells whether a resumed run would see the pictures that it began with."""
+        return {"pictures": len(self.train_data), "fingerprint": self.train_data.fingerprint()}
+
+    def _check_same_data(self, before: dict[str, int | str]) -> None:
+        now = self._data_identity()
+        if now == before:
+            return
+        difference = "the data has other image ids or classes"
+        if now["pictures"] != before["pictures"]:
+            difference = f"the data has {now['pictures']} pictures, not {before['pictures']}"
+        raise TrainingError(
+            f"{difference}: the run in {self.folder} is resumed with the data that it began with. To learn "
+            f"from other data, start a new run from its {MODEL_FILE} (init)"
+        )
+
     def _restore(self, state: dict[str, Any]) -> None:
+        if "data" in state:  # older versions did not write it
+            self._check_same_data(state["data"])
         try:
             self.plain_network.load_state_dict(state["network"])
             if self.averaged is not None:

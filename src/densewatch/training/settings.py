@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from statistics import median_low
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -10,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from densewatch.data.augment_settings import AugmentSettings
 from densewatch.metadata import ResizePolicy
 from densewatch.models.config import Preset, RetinaNetConfig, preset
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot start or go on; the message says why and what to do."""
 
 
 class DataSource(BaseModel):
@@ -67,7 +73,7 @@ class TrainSettings(BaseModel):
         weight_decay: decay of the weights; biases and norms have none.
         schedule: how the learning rate falls: `step` divides by 10 at `milestones`; `cosine` goes down to
             `final_lr` of the peak.
-        milestones: where `step` falls, as shares of the run.
+        milestones: where `step` falls, as shares of the run, rising.
         final_lr: share of the peak that a cosine ends at.
         warmup: steps of linear warm-up; at most a fifth of the run.
         clip_grad: largest gradient norm; 0 does not clip.
@@ -78,7 +84,8 @@ class TrainSettings(BaseModel):
         threads: threads of the CPU; by default torch chooses.
         seed: what everything random starts from.
         augment: how pictures are varied.
-        resize: how pictures are prepared when the model is used.
+        resize: how pictures are prepared when the model is used and measured; by default as `imgsz` and
+            `augment.geometry` have it, see `resize_policy`.
         eval_every: epochs between measurements; the last one is always measured.
         save_every: steps between saves; the end of a measured epoch is always saved.
         name: what the model is called.
@@ -113,7 +120,7 @@ class TrainSettings(BaseModel):
     threads: int | None = Field(None, ge=1)
     seed: int = 0
     augment: AugmentSettings = AugmentSettings()
-    resize: ResizePolicy = ResizePolicy()
+    resize: ResizePolicy | None = None
     eval_every: int = Field(1, ge=1)
     save_every: int = Field(500, ge=1)
     name: str = "model"
@@ -128,6 +135,17 @@ class TrainSettings(BaseModel):
             preset(info.data["preset"], num_classes=1, **model)
         return model
 
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_are_shares(cls, milestones: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(before < after for before, after in pairwise((0.0, *milestones, 1.0))):
+            given = ", ".join(f"{share:g}" for share in milestones)
+            raise ValueError(
+                f"milestones {given} must rise between 0 and 1: they are shares of the run, such as 0.5 for "
+                "half of its epochs"
+            )
+        return milestones
+
     @model_validator(mode="after")
     def _sizes_fit_the_strides(self) -> TrainSettings:
         if self.augment.geometry == "square":
@@ -141,6 +159,20 @@ class TrainSettings(BaseModel):
         if self.val is not None and (self.val.teacher is not None or not self.val.labelled):
             raise ValueError("val must be labelled, and without a teacher: AP on its own labels is measured")
         return self
+
+    @property
+    def resize_policy(self) -> ResizePolicy:
+        """How pictures are prepared when the model is used.
+
+        That is `resize`, or else the middle one of the training sizes, for the side that training scales: in
+        `square` geometry the longer one, else the shorter one.
+        """
+        if self.resize is not None:
+            return self.resize
+        size, augment = median_low(self.imgsz), self.augment
+        if augment.geometry == "square":
+            return ResizePolicy(mode="longer", size=size, max_size=None, pad_value=augment.pad_value)
+        return ResizePolicy(mode="shorter", size=size, max_size=augment.max_size, pad_value=augment.pad_value)
 
     def network(self, num_classes: int) -> RetinaNetConfig:
         """Return the network's configuration for data with `num_classes` classes."""

@@ -5,20 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from densewatch.data.coco_schema import load_instances
-from densewatch.data.dataset import Dataset, Sample
-from densewatch.detections import Detections
+from densewatch.data.dataset import Dataset
 from densewatch.evaluation import evaluate_coco
-from densewatch.imaging.read import read_image
-from densewatch.imaging.resize import prepare
+from densewatch.evaluation.run import collect_results
 from densewatch.metadata import ModelInfo, ResizePolicy
-from densewatch.models.candidates import CandidateNet
 from densewatch.models.retinanet import RetinaNet
-from densewatch.runtime.candidates import Filter, to_detections
-
-_LOWEST_SCORE = 0.01  # AP looks at the whole range of scores
+from densewatch.runtime.detector import Detector
+from densewatch.training.torch_engine import TorchEngine
 
 
 def validate(
@@ -40,29 +35,12 @@ def validate(
         ImageError: a picture cannot be read.
     """
     info = ModelInfo(name="in training", family="retinanet", classes=data.classes, resize=resize)
-    listed = {category.id for category in load_instances(annotations).categories}
-    labels = [label for label, category_id in enumerate(data.category_ids) if category_id in listed]
-    wanted = Filter(threshold=_LOWEST_SCORE, iou=info.iou, labels=labels)
     was_training = network.training
-    candidate_net = CandidateNet(network).eval()
+    network.eval()
     try:
-        results = [
-            record
-            for sample in data
-            for record in _detect(candidate_net, sample, info, wanted, device).to_coco(
-                sample.image_id, data.category_ids
-            )
-        ]
+        results = collect_results(Detector(info, TorchEngine(network, device)), data, data.samples)
     finally:
         network.train(was_training)
-    metrics = evaluate_coco(annotations, results, image_ids=[sample.image_id for sample in data])
-    return dict(metrics.numbers)
-
-
-@torch.inference_mode()
-def _detect(
-    candidate_net: nn.Module, sample: Sample, info: ModelInfo, wanted: Filter, device: torch.device
-) -> Detections:
-    prepared = prepare(read_image(sample.path), info.resize)
-    boxes, scores = candidate_net(torch.from_numpy(prepared.pixels)[None].to(device))
-    return to_detections(boxes[0].cpu().numpy(), scores[0].cpu().numpy(), prepared, info, wanted)
+    listed = {category.id for category in load_instances(annotations).categories}
+    found = [result for result in results if result["category_id"] in listed]
+    return dict(evaluate_coco(annotations, found, image_ids=[sample.image_id for sample in data]).numbers)

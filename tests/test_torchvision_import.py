@@ -1,0 +1,198 @@
+"""`densewatch models import torchvision:NAME FILE`: what comes out, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.models.detection import RetinaNet as TorchvisionRetinaNet
+from typer.testing import CliRunner, Result
+
+from densewatch.cli.main import app
+from densewatch.models.checkpoint import load_network, read_checkpoint
+from densewatch.runtime.model_file import read_info
+from torchvision_networks import V1, V2, random_network
+
+OLD_NAMES = (
+    ("backbone.fpn.inner_blocks.0.0.", "backbone.fpn.inner_blocks.0."),
+    ("backbone.fpn.inner_blocks.1.0.", "backbone.fpn.inner_blocks.1."),
+    ("backbone.fpn.inner_blocks.2.0.", "backbone.fpn.inner_blocks.2."),
+    ("backbone.fpn.layer_blocks.0.0.", "backbone.fpn.layer_blocks.0."),
+    ("backbone.fpn.layer_blocks.1.0.", "backbone.fpn.layer_blocks.1."),
+    ("backbone.fpn.layer_blocks.2.0.", "backbone.fpn.layer_blocks.2."),
+    *(
+        (f"head.{head}_head.conv.{block}.0.", f"head.{head}_head.conv.{2 * block}.")  # its ReLUs counted too
+        for head in ("classification", "regression")
+        for block in range(4)
+    ),
+)
+"""torchvision's names since 0.13, and before."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """A network of torchvision, and the file that its weights were saved in."""
+
+    architecture: str
+    network: TorchvisionRetinaNet
+    weights: Path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for files of 150 MB each, which pytest would keep for three runs."""
+    path = tmp_path_factory.mktemp("weights")
+    yield path
+    shutil.rmtree(path)
+
+
+def save_network(architecture: str, folder: Path) -> Original:
+    network = random_network(architecture)
+    weights = folder / f"{architecture}.pth"
+    torch.save(network.state_dict(), weights)
+    return Original(architecture, network, weights)
+
+
+@pytest.fixture(scope="module")
+def v1(folder: Path) -> Original:
+    return save_network(V1, folder)
+
+
+@pytest.fixture(scope="module")
+def v2(folder: Path) -> Original:
+    return save_network(V2, folder)
+
+
+@pytest.fixture(params=["v1", "v2"])
+def original(request: pytest.FixtureRequest) -> Original:
+    found: Original = request.getfixturevalue(request.param)
+    return found
+
+
+def import_weights(architecture: str, weights: Path, output: Path) -> Result:
+    source = f"torchvision:{architecture}"
+    return CliRunner().invoke(app, ["models", "import", source, str(weights), "-o", str(output)])
+
+
+def test_a_checkpoint_computes_what_the_original_does(original: Original, folder: Path) -> None:
+    output = folder / "imported.safetensors"
+    result = import_weights(original.architecture, original.weights, output)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == f"wrote {output}\n"
+    ours, info = load_network(output)
+    assert (len(info.names), info.names[0], info.names[-1]) == (80, "person", "toothbrush")
+    image = torch.rand(1, 3, 128, 160, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        dense = ours(image)
+        features = original.network.backbone((image - ours.mean) / ours.std)
+        theirs = original.network.head(list(features.values()))
+    cls_logits = theirs["cls_logits"][..., list(info.category_ids)]
+    torch.testing.assert_close(torch.cat(dense.cls_logits, dim=1), cls_logits, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        torch.cat(dense.bbox_deltas, dim=1), theirs["bbox_regression"], atol=1e-4, rtol=0
+    )
+
+
+def with_old_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return V1's weights under the names that torchvision gave them before 0.13."""
+    renamed = {}
+    for name, value in state.items():
+        new, old = next((pair for pair in OLD_NAMES if name.startswith(pair[0])), ("", ""))
+        renamed[old + name.removeprefix(new)] = value
+    assert sum(name not in state for name in renamed) == 2 * len(OLD_NAMES)  # a weight and a bias each
+    return renamed
+
+
+def test_names_from_before_torchvision_0_13_are_understood(v1: Original, folder: Path) -> None:
+    old = folder / "old.pth"
+    torch.save(with_old_names(v1.network.state_dict()), old)
+    tensors = []
+    for weights in (v1.weights, old):
+        result = import_weights(V1, weights, folder / "imported.safetensors")
+        assert result.exit_code == 0, result.stderr
+        tensors.append(read_checkpoint(folder / "imported.safetensors")[0])
+    assert tensors[0].keys() == tensors[1].keys()
+    assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+
+
+@pytest.mark.parametrize(("said", "fixture"), [(V1, "v2"), (V2, "v1")])
+def test_weights_of_the_other_architecture(
+    request: pytest.FixtureRequest, tmp_path: Path, said: str, fixture: str
+) -> None:
+    weights: Path = request.getfixturevalue(fixture).weights
+    result = import_weights(said, weights, tmp_path / "x.safetensors")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {weights}: is not a {said} of torchvision: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Exploit:
+    """Creates a file when a pickle that holds it is loaded in the trusting way."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.trace,)
+
+
+def test_code_in_the_weights_is_not_run(tmp_path: Path) -> None:
+    weights, trace = tmp_path / "weights.pth", tmp_path / "trace"
+    torch.save({"backbone.body.conv1.weight": Exploit(trace)}, weights)
+    result = import_weights(V1, weights, tmp_path / "x.safetensors")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {weights}: cannot be read as PyTorch weights: ")
+    assert list(tmp_path.iterdir()) == [weights]
+    torch.load(weights, weights_only=False)
+    assert trace.exists()  # the exploit would have worked
+
+
+def test_text_is_no_weights_file(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pth"
+    weights.write_text("these are no weights")
+    result = import_weights(V1, weights, tmp_path / "x.safetensors")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {weights}: cannot be read as PyTorch weights: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"epoch": 3}, "holds no plain dictionary of tensors"),
+        (
+            {"head.classification_head.cls_logits.bias": torch.zeros(9 * 21)},
+            "the class output has 189 rows, not 9 anchors × 91",
+        ),
+        (
+            {"roi_heads.box_head.fc6.bias": torch.zeros(4)},
+            "'roi_heads.box_head.fc6.bias' belongs to no RetinaNet",
+        ),
+    ],
+    ids=["no tensors", "21 classes", "another family"],
+)
+def test_other_contents_are_named(tmp_path: Path, state: dict[str, object], reason: str) -> None:
+    weights = tmp_path / "weights.pth"
+    torch.save(state, weights)
+    result = import_weights(V1, weights, tmp_path / "x.safetensors")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {weights}: ")
+    assert reason in result.stderr
+    assert list(tmp_path.iterdir()) == [weights]
+
+
+@pytest.mark.slow
+def test_a_model_file_comes_with_its_proof(v2: Original, folder: Path) -> None:
+    output = folder / "imported.onnx"
+    result = import_weights(V2, v2.weights, output)
+    assert result.exit_code == 0, result.stderr
+    info = read_info(output)
+    assert info.proof is not None
+    assert len(info.proof.shapes) >= 6
+    assert info.proof.max_box_error_px <= 0.1
+    assert info.proof.max_score_error <= 1e-3

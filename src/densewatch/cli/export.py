@@ -127,9 +127,10 @@ def export(
 def _measure_on(data: Path, images: Path | None, where: str | None) -> Measure:
     """Return what measures AP on labelled pictures; the labels are read now, before the long work."""
     from densewatch.cli.evaluate import read_samples
+    from densewatch.evaluation.run import data_title
 
     dataset, samples = read_samples(data, images, where)
-    title = data.name if where is None else f"{data.name}, {where}"
+    title = data_title(data, {} if where is None else dict([where.split("=", 1)]))
 
     def measure(model_file: Path) -> dict[str, dict[str, float]]:
         return {title: _numbers(model_file, data, dataset, samples)}

@@ -13,10 +13,12 @@ import typer
 from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop, warn
 from densewatch.cli.options import (
     EngineOption,
+    ImagesOption,
     IouOption,
     ModelOption,
     PrecisionOption,
     ThreadsOption,
+    WhereOption,
     load_detector,
 )
 from densewatch.cli.reports import counted
@@ -40,24 +42,8 @@ def evaluate(
             show_default=False,
         ),
     ],
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            help="Folder of the pictures.",
-            show_default="the folder beside ANN.json with the same name",
-        ),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Only pictures whose record in ANN.json says so, such as source=coco.",
-            show_default=False,
-        ),
-    ] = None,
+    images: ImagesOption = None,
+    where: WhereOption = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Only the first N pictures.", show_default="all")
     ] = None,

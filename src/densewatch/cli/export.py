@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop
+from densewatch.cli.options import ImagesOption, WhereOption
 
 if TYPE_CHECKING:
     from densewatch.data.dataset import Dataset, Sample
@@ -64,24 +65,8 @@ def export(
             show_default=False,
         ),
     ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            help="Folder of the labelled pictures.",
-            show_default="the folder beside ANN.json with the same name",
-        ),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Measure on pictures only whose record in ANN.json says so, such as source=coco.",
-            show_default=False,
-        ),
-    ] = None,
+    images: ImagesOption = None,
+    where: WhereOption = None,
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Of the model.", show_default="the checkpoint's own"),

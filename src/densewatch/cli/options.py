@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -54,6 +55,26 @@ IouOption = Annotated[
         metavar="0..1",
         help="Two boxes of one class that overlap by more than this are one object.",
         show_default="the model's own, usually 0.5",
+    ),
+]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Folder of the labelled pictures.",
+        show_default="the folder beside ANN.json with the same name",
+    ),
+]
+WhereOption = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Measure only on pictures whose record in ANN.json says so, such as source=coco.",
+        show_default=False,
     ),
 ]
 

@@ -113,10 +113,8 @@ def _draw_labels(canvas: PillowImage.Image, detections: Detections, style: _Styl
         text_padding=style.padding_px,
         text_position=sv.Position.TOP_LEFT,
     )
-    texts = [
-        f"{detections.names[label]} {score:.2f}"
-        for label, score in zip(detections.labels, detections.scores, strict=True)
-    ]
+    # From the rows that tables show, so that a score is rounded to the same two digits in both.
+    texts = [f"{row['label']} {row['score']:.2f}" for row in detections.to_dicts()]
     extents = np.array([annotator.font.getbbox(text) for text in texts], np.float32)
     sizes_px = extents[:, 2:] - extents[:, :2] + 2 * style.padding_px
     places = place_labels(detections.boxes, sizes_px, detections.size)

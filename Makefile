@@ -31,8 +31,12 @@ demo: $(VENV)/.installed
 	@echo "  $(BIN)/densewatch detect YOUR-FOLDER/ --only person,chair --threshold 0.3 --format csv"
 	@echo "  $(BIN)/densewatch --help"
 
+# Three processes, not one: with PyTorch, OpenVINO and ONNX Runtime all in use in one process for minutes, starting
+# a child process has ended in a segmentation fault of the parent. The cause is not found yet.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" tests/test_[a-l]*.py
+	$(BIN)/python -m pytest -m "not slow" tests/test_m*.py
+	$(BIN)/python -m pytest -m "not slow" tests/test_[n-z]*.py
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

@@ -30,8 +30,8 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Hide what differs from machine to machine, from the tests and from the processes that they start.
 
     Local servers are reached without a proxy, output has no colours, and compiled networks are kept in one
-    folder a session instead of the user's cache. A shell that runs the tests in the background lets them ignore
-    Ctrl-C; the processes that they start must not inherit that.
+    folder a session instead of the user's cache. A shell that runs the tests in the background makes them
+    ignore Ctrl-C; the processes that they start must not inherit that.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:

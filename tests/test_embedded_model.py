@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from densewatch.cli.main import app
 from densewatch.metadata import ModelInfo
-from densewatch.runtime.model_file import embedded_model, read_info
+from densewatch.runtime.model_file import embedded_model, find_model, read_info
 
 ROOT = Path(__file__).resolve().parents[1]
 CARD = ROOT / "docs" / "models" / "everyday-light.md"
@@ -83,3 +83,7 @@ def test_it_measures_what_is_promised(shared: Path, info: ModelInfo) -> None:
 def test_it_finds_the_person_in_the_shipped_photo() -> None:
     (picture,) = run("detect", str(ASTRONAUT))["images"]
     assert picture["counts"]["person"] >= 1
+
+
+def test_it_is_found_by_its_name(info: ModelInfo) -> None:
+    assert find_model(info.name) == embedded_model()

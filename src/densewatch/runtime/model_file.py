@@ -50,10 +50,10 @@ def find_model(model: str | Path | None = None) -> Path:
     """Return the path of a model file.
 
     Args:
-        model: a path, the name of a pulled model, or None for the embedded one.
+        model: a path, the name of a pulled or of the embedded model, or None for the embedded one.
 
     Raises:
-        ModelNotFoundError: there is no such file and no pulled model of that name.
+        ModelNotFoundError: there is no such file and no model of that name.
     """
     if model is None:
         return embedded_model()
@@ -67,10 +67,20 @@ def find_model(model: str | Path | None = None) -> Path:
     pulled = models_dir() / f"{model}.onnx"
     if pulled.is_file():
         return pulled
+    if _is_embedded(str(model)):
+        return embedded_model()
     raise ModelNotFoundError(
         f"there is no model {model!r}: neither a file of that name nor {pulled}; "
         f"fetch a published model with `densewatch models pull {model}`, or give the path of a model file"
     )
+
+
+def _is_embedded(name: str) -> bool:
+    """Return whether the model inside the package, if there is one, has this name."""
+    try:
+        return read_info(embedded_model()).name == name
+    except ModelNotFoundError:
+        return False
 
 
 def read_info(path: Path) -> ModelInfo:

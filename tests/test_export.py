@@ -18,8 +18,9 @@ from densewatch.export.model_file import export_model
 from densewatch.export.proof import ExportError, compare
 from densewatch.metadata import ClassInfo, ModelInfo, ResizePolicy
 from densewatch.models.candidates import CandidateNet
-from densewatch.models.checkpoint import save_checkpoint
+from densewatch.models.checkpoint import CheckpointError, save_checkpoint
 from densewatch.models.config import preset
+from densewatch.models.model_file_weights import read_model_file_weights
 from densewatch.models.retinanet import RetinaNet
 from densewatch.runtime.detector import load
 from densewatch.runtime.engines import create_engine
@@ -35,6 +36,8 @@ def small_network(seed: int = 0) -> RetinaNet:
     narrow = {"width": 16, "depth": 1, "norm": "group", "groups": 4, "depthwise": True}
     network = RetinaNet(preset("light", num_classes=2, head=narrow, pyramid={"width": 16}))
     with torch.no_grad():
+        for parameter in network.parameters():  # no two are equal, as after training
+            parameter.add_(0.01 * torch.randn_like(parameter))
         for parameter in network.class_head.output.parameters():
             parameter.copy_(torch.randn_like(parameter) - 0.5)
     return network.eval()
@@ -67,6 +70,24 @@ def test_the_file_describes_itself(exported: tuple[RetinaNet, Path]) -> None:
     assert {(level.anchors_per_cell, level.topk) for level in info.levels} == {(6, TOPK)}
     assert info.parameters == sum(parameter.numel() for parameter in network.parameters())
     assert info.metrics == {"toy": {"AP": 0.5}}
+
+
+def test_training_starts_from_its_weights(exported: tuple[RetinaNet, Path]) -> None:
+    network, path = exported
+    weights = read_model_file_weights(path)
+    assert weights.keys() == network.state_dict().keys()
+    assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
+
+
+def test_weights_that_are_not_those_of_training_are_not_read(
+    exported: tuple[RetinaNet, Path], tmp_path: Path
+) -> None:
+    """As when the exporter merges batch norm into the convolutions: the norm's weights are gone."""
+    model = onnx.load(exported[1])
+    del model.graph.initializer[0]
+    onnx.save(model, tmp_path / "merged.onnx")
+    with pytest.raises(CheckpointError, match=r"merged.onnx: does not carry its weights .* \(.safetensors\)"):
+        read_model_file_weights(tmp_path / "merged.onnx")
 
 
 def test_the_proof_is_inside(exported: tuple[RetinaNet, Path]) -> None:

@@ -373,26 +373,6 @@ def test_a_state_that_does_not_fit_is_refused(scenes: DrawnScenes) -> None:
         Trainer(tiny_settings(scenes, resume=True, model=wider))
 
 
-def test_weights_to_start_from(scenes: DrawnScenes, tmp_path: Path) -> None:
-    """A network with other classes takes all but the class output."""
-    Trainer(tiny_settings(scenes, epochs=1)).run()
-    start = tiny_settings(scenes, out=tmp_path / "next", init=tmp_path / "run/model.safetensors")
-    same = Trainer(start)
-    trained, _ = read_checkpoint(tmp_path / "run/model.safetensors")
-    assert_equal(dict(same.plain_network.state_dict()), trained)
-
-    content = json.loads(scenes.annotations.read_text())
-    content["categories"].append({"id": 99, "name": "star"})
-    scenes.annotations.write_text(json.dumps(content))
-    four = Trainer(tiny_settings(scenes, out=tmp_path / "four", init=start.init))
-    differing = {
-        name
-        for name, value in four.plain_network.state_dict().items()
-        if value.shape != trained[name].shape or not torch.equal(value, trained[name])
-    }
-    assert differing == {"class_head.output.1.weight", "class_head.output.1.bias"}
-
-
 def test_unusable_devices_are_named(scenes: DrawnScenes) -> None:
     if torch.cuda.is_available():
         pytest.skip("has a GPU")

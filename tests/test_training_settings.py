@@ -20,9 +20,7 @@ from densewatch.models.checkpoint import (
     save_checkpoint,
     save_state,
 )
-from densewatch.models.retinanet import RetinaNet
-from densewatch.training.initial import initialise
-from densewatch.training.settings import DataSource, TrainingError, TrainSettings
+from densewatch.training.settings import DataSource, TrainSettings
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 assert RECIPES
@@ -136,15 +134,6 @@ def test_checkpoints_that_describe_no_network_of_ours(
         load_network(path)
 
 
-def test_frozen_batch_norm_needs_weights(tmp_path: Path) -> None:
-    """Its statistics would be those of no data, for good."""
-    settings = TrainSettings.model_validate(
-        {**DATA, "model": {"backbone": {"name": "resnet18", "norm": "frozen"}}}
-    )
-    with pytest.raises(TrainingError, match=r"--init.*--set model\.backbone\.norm=batch"):
-        initialise(RetinaNet(settings.network(2)), None)
-
-
 def test_state_round_trip_and_its_errors(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     with pytest.raises(CheckpointError, match="no run to resume"):
@@ -155,20 +144,3 @@ def test_state_round_trip_and_its_errors(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_state(path)
-
-
-def test_imagenet_weights_are_for_a_mobilenet_only(tmp_path: Path) -> None:
-    settings = TrainSettings.model_validate(
-        {**DATA, "model": {"backbone": {"name": "resnet18", "norm": "batch"}}}
-    )
-    with pytest.raises(CheckpointError, match="is for a mobilenet_v2, not for a resnet18"):
-        initialise(RetinaNet(settings.network(2)), tmp_path / "weights.npz")
-
-
-def test_imagenet_weights_fit(shared: Path) -> None:
-    settings = TrainSettings.model_validate(DATA)
-    network = RetinaNet(settings.network(2))
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    initialise(network, shared / "weights/mobilenet_v2_imagenet.npz")
-    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == {name for name in before if name.startswith("backbone.")}

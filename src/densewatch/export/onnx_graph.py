@@ -11,6 +11,8 @@ from pathlib import Path
 
 import onnx
 import torch
+from onnx import numpy_helper
+from torch import nn
 from torch.export import Dim
 
 from densewatch.metadata import METADATA_KEY, ModelInfo
@@ -37,6 +39,7 @@ def write_graph(net: CandidateNet, path: Path) -> None:
         )
     assert program is not None
     model = program.model_proto
+    _name_weights(model, net)
     _tidy(model)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
@@ -47,6 +50,28 @@ def write_metadata(path: Path, info: ModelInfo) -> None:
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, {METADATA_KEY: info.model_dump_json()})
     onnx.save(model, str(path))
+
+
+def _name_weights(model: onnx.ModelProto, net: nn.Module) -> None:
+    """Give weights that the exporter reshaped, such as those of group norm, their names in `net` again.
+
+    Training can then start from the model file (`densewatch.models.checkpoint.read_weights`).
+    """
+    weights = {name: value.numpy() for name, value in net.state_dict().items()}
+    nameless: dict[bytes, list[str]] = {}
+    for tensor in model.graph.initializer:
+        if tensor.name not in weights:
+            nameless.setdefault(numpy_helper.to_array(tensor).tobytes(), []).append(tensor.name)
+    named = {tensor.name for tensor in model.graph.initializer}
+    renamed = {
+        nameless[array.tobytes()].pop(): name
+        for name, array in weights.items()
+        if name not in named and nameless.get(array.tobytes())
+    }
+    for tensor in model.graph.initializer:
+        tensor.name = renamed.get(tensor.name, tensor.name)
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
 
 
 def _tidy(model: onnx.ModelProto) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from densewatch.extras import how_to_install
 from densewatch.models.config import BackboneConfig
 
 RESNETS = (
@@ -97,7 +98,7 @@ def _timm_features(name: str) -> tuple[nn.Module, list[int], list[int]]:
         import timm
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"backbone 'timm:{name}' needs the package timm: pip install 'densewatch[timm]'"
+            f"backbone 'timm:{name}' needs the package timm: {how_to_install('timm')}"
         ) from error
     try:
         body: Any = timm.create_model(name, pretrained=False, features_only=True)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+
 from densewatch.models.backbones import Backbone
 from densewatch.models.checkpoint import CheckpointError, read_checkpoint
 from densewatch.models.mobilenet_weights import load_mobilenet_v2
+from densewatch.models.model_file_weights import read_model_file_weights
 from densewatch.models.retinanet import RetinaNet
+from densewatch.runtime.model_file import ModelNotFoundError, find_model
 from densewatch.training.settings import TrainingError
 
 
 def initialise(network: RetinaNet, init: Path | None) -> None:
     """Put the weights of `init` into `network`, in place.
 
-    A checkpoint (`.safetensors`) gives every tensor whose name and shape fit, so that a network with other
-    classes starts from all but its class output. An `.npz` file gives a MobileNetV2 its ImageNet weights.
+    A checkpoint (`.safetensors`) or a model file (`.onnx`, or the name of an embedded or pulled one) gives
+    every tensor whose name and shape fit, so that a network with other classes starts from all but its class
+    output. An `.npz` file gives a MobileNetV2 its ImageNet weights.
 
     Raises:
         CheckpointError: the file cannot be read, or nothing in it fits.
@@ -33,7 +38,7 @@ def initialise(network: RetinaNet, init: Path | None) -> None:
             raise CheckpointError(f"{init}: is for a mobilenet_v2, not for a {network.config.backbone.name}")
         load_mobilenet_v2(network.backbone, init)
         return
-    tensors, _ = read_checkpoint(init)
+    tensors = _read_weights(init)
     own = network.state_dict()
     fitting = {
         name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape
@@ -41,3 +46,12 @@ def initialise(network: RetinaNet, init: Path | None) -> None:
     if not fitting:
         raise CheckpointError(f"{init}: none of its {len(tensors)} tensors fits this network")
     network.load_state_dict(fitting, strict=False)
+
+
+def _read_weights(init: Path) -> dict[str, Tensor]:
+    if init.suffix == ".safetensors":
+        return read_checkpoint(init)[0]
+    try:
+        return read_model_file_weights(find_model(str(init)))
+    except ModelNotFoundError as error:
+        raise CheckpointError(f"init: {error}") from error

@@ -60,8 +60,8 @@ class TrainSettings(BaseModel):
         val: what to measure AP on; None measures nothing.
         preset: the network, by name; `light` is for CPUs.
         model: single options of the network over the preset, as in `{head: {width: 64}}`.
-        init: weights to start from: a checkpoint (`.safetensors`), or ImageNet weights of a MobileNetV2
-            (`.npz`).
+        init: weights to start from: a checkpoint (`.safetensors`); a model file (`.onnx`) or the name of a
+            model, such as `everyday-light`; or ImageNet weights of a MobileNetV2 (`.npz`).
         out: folder of the run; it must hold no run unless `resume` is set.
         resume: go on with the run in `out`, with the settings that it began with.
         epochs: passes over the data.

@@ -98,6 +98,20 @@ def test_each_is_named_with_its_reason_and_the_others_are_done(
         assert name in line
         assert reason in line.replace(name, "")
     assert found(result.stdout, output_format) == {name: ["chair", "person"] for name in GOOD}
+    if output_format in ("json", "jsonl"):
+        names = [*REASONS, missing_url]
+        sentences = [line.removeprefix("error: ") for line in errors]
+        assert failed(result.stdout, output_format) == [
+            {"source": name, "error": sentence} for name, sentence in zip(names, sentences, strict=True)
+        ]
+
+
+def failed(output: str, output_format: str) -> list[dict[str, str]]:
+    """Return the records of failed pictures in JSON or JSON lines."""
+    if output_format == "json":
+        records: list[dict[str, str]] = json.loads(output)["failed"]
+        return records
+    return [record for record in map(json.loads, output.splitlines()) if "error" in record]
 
 
 def found(output: str, output_format: str) -> dict[str, list[str]]:
@@ -122,7 +136,9 @@ def found(output: str, output_format: str) -> dict[str, list[str]]:
             if output_format == "json"
             else [json.loads(line) for line in output.splitlines()]
         )
-        pairs = [(record["source"], item["label"]) for record in records for item in record["detections"]]
+        pairs = [
+            (record["source"], item["label"]) for record in records for item in record.get("detections", [])
+        ]
     classes: dict[str, list[str]] = {}
     for name, label in sorted(pairs):
         classes.setdefault(name, []).append(label)
@@ -132,5 +148,7 @@ def found(output: str, output_format: str) -> dict[str, list[str]]:
 def test_nothing_but_bad_input_is_still_a_valid_document(pictures: Path) -> None:
     result = detect("text.jpg", "absent.jpg", "--format", "json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout) == {"model": "tiny", "images": []}
+    document = json.loads(result.stdout)
+    assert document["images"] == []
+    assert [record["source"] for record in document["failed"]] == ["text.jpg", "absent.jpg"]
     assert len(result.stderr.splitlines()) == 2

@@ -74,7 +74,8 @@ def test_a_table_that_is_not_for_a_terminal_is_never_cut(model: Path, pictures: 
 
 def test_json_is_the_promised_document(model: Path, pictures: Path) -> None:
     document = json.loads(detect(model, "a.png", "c.png", "--format", "json").stdout)
-    assert document["model"] == "tiny"
+    assert list(document) == ["model", "images", "failed"]
+    assert (document["model"], document["failed"]) == ("tiny", [])
     first, second = document["images"]
     timing = first.pop("timing_ms")
     assert first == {
@@ -135,6 +136,14 @@ def test_coco_results_use_original_category_ids(
     assert [item["category_id"] for item in results] == [1, 1, 62, 3]
     assert results[2]["bbox"] == [64.0, 64.0, 32.0, 32.0]
     assert {item["file_name"] for item in results} == set(names)
+
+
+def test_coco_results_name_the_file_as_the_other_formats_do(model: Path, pictures: Path) -> None:
+    for folder in ("left", "right"):
+        (pictures / folder).mkdir()
+        Image.fromarray(draw_squares((128, 160), [(0, 0, 32, "car")])).save(pictures / folder / "1.png")
+    results = json.loads(detect(model, "left", "./right/1.png", "--format", "coco").stdout)
+    assert [item["file_name"] for item in results] == ["left/1.png", "./right/1.png"]
 
 
 def test_a_failed_picture_keeps_its_place_in_coco_ids(model: Path, pictures: Path) -> None:
@@ -198,9 +207,11 @@ def test_a_picture_at_which_the_engine_fails_is_named_and_the_others_done(
     monkeypatch.setattr(OpenVinoEngine, "__init__", load_failing)
     result = detect(model, "a.png", "b.png", "c.png", "--format", "jsonl")
     assert result.exit_code == 1
-    assert [json.loads(line)["source"] for line in result.stdout.splitlines()] == ["a.png", "c.png"]
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["source"] for line in lines] == ["a.png", "b.png", "c.png"]
     (error,) = result.stderr.splitlines()
     assert error.startswith("error: b.png: ")
+    assert lines[1] == {"source": "b.png", "error": error.removeprefix("error: ")}
     assert "no room for a tensor" in error or "not enough memory" in error
 
 
@@ -215,7 +226,10 @@ def test_a_cut_result_warns(model: Path, pictures: Path) -> None:
     result = detect(model, "a.png", "--max-detections", "2", "--format", "json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["images"][0]["saturated"] is True
-    assert result.stderr.startswith("warning: a.png: a limit cut objects")
+    assert result.stderr == (
+        "warning: a.png: --max-detections 2 cut objects that passed the threshold; "
+        "a larger number shows more\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -318,5 +332,66 @@ def test_a_saved_picture_shows_the_box(model: Path, pictures: Path, tmp_path: Pa
 
 def test_a_saturated_level_is_reported(pictures: Path, tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "narrow.onnx", tiny_info(topk=2))
-    document = json.loads(detect(model, "a.png", "--format", "json").stdout)
-    assert document["images"][0]["saturated"] is True
+    for limit in ([], ["--max-detections", "9"]):
+        result = detect(model, "a.png", "--format", "json", *limit)
+        assert json.loads(result.stdout)["images"][0]["saturated"] is True
+        assert "warning: a.png: the model file passes on the best 2 candidates of each" in result.stderr
+        assert "a larger --topk" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "done", "repeats"),
+    [
+        (["a.png", "b.png"], ["a.png", "b.png"], 0),
+        (["b.png", "."], ["b.png", "a.png", "c.png"], 1),
+        (["./a.png", "a.png", "a.png"], ["./a.png"], 2),
+        (["*.png", "[ab].png"], ["a.png", "b.png", "c.png"], 2),
+        (["a.png", "../link/a.png", "../link"], ["a.png", "../link/b.png", "../link/c.png"], 2),
+    ],
+)
+def test_a_file_is_done_once(
+    model: Path, pictures: Path, arguments: list[str], done: list[str], repeats: int
+) -> None:
+    (pictures.parent / "link").symlink_to(pictures)
+    result = detect(model, *arguments, "--format", "jsonl")
+    assert [json.loads(line)["source"] for line in result.stdout.splitlines()] == done
+    told = f"left out {repeats} repeat{'s' * (repeats > 1)}: a file named more than once is done once\n"
+    assert result.stderr == (told if repeats else "")
+
+
+def test_a_circle_of_links_is_one_failed_picture(model: Path, pictures: Path) -> None:
+    (pictures / "d.png").symlink_to("d.png")
+    result = detect(model, "d.png", "a.png", "--save", "drawn", "--format", "jsonl")
+    assert result.exit_code == 1
+    assert ["error" in json.loads(line) for line in result.stdout.splitlines()] == [True, False]
+
+
+def test_results_of_earlier_runs_are_no_inputs(model: Path, pictures: Path) -> None:
+    """The folder of results lies among the pictures: every run does the same three."""
+    for number in range(3):
+        result = detect(model, ".", "**", "--save", "seen", "--format", "jsonl")
+        assert result.exit_code == 0
+        done = [json.loads(line)["source"] for line in result.stdout.splitlines()]
+        assert done == ["a.png", "b.png", "c.png"]
+        assert ("left out 3 annotated pictures of earlier runs in seen\n" in result.stderr) is (number > 0)
+
+
+def test_photos_of_the_user_in_the_folder_of_results_are_seen_and_kept(model: Path, pictures: Path) -> None:
+    detect(model, "a.png", "--save", "seen")
+    Image.fromarray(draw_squares((128, 160), [])).save(pictures / "seen" / "b.jpg")
+    before = (pictures / "seen" / "b.jpg").read_bytes()
+    result = detect(model, ".", "--save", "seen")
+    assert result.exit_code == 2
+    assert "--save seen: seen/b.jpg is in this folder" in result.stderr
+    assert (pictures / "seen" / "b.jpg").read_bytes() == before
+
+
+def test_a_result_that_is_named_outright_is_an_input(model: Path, pictures: Path) -> None:
+    detect(model, "a.png", "--save", "seen")
+    assert detect(model, "seen/a.jpg").exit_code == 0
+    refused = detect(model, ".", "seen/a.jpg", "--save", "seen")
+    assert refused.exit_code == 2
+    assert "seen/a.jpg is in this folder" in refused.stderr
+    nothing = detect(model, "seen", "--save", "seen")
+    assert nothing.exit_code == 2
+    assert "all the pictures named lie in it" in nothing.stderr

@@ -172,11 +172,42 @@ def test_pictures_with_more_than_the_model_could_tell_are_counted(data: Path) ->
     narrow = write_tiny_model(data.parent / "narrow.onnx", tiny_info(topk=2))
     result = evaluate(narrow, data, "--format", "json", "--threshold", "0.2")
     assert json.loads(result.stdout)["saturated_images"] == 1
-    assert (
-        f"warning: in 1 picture, such as {data.parent / 'a.png'}, a limit of the model cut" in result.stderr
+    assert result.stderr == (
+        "limits may have cut objects that count: the model file passes on the best 2 candidates of each "
+        f"pyramid level, `densewatch export --topk` raises it (1 picture, such as {data.parent / 'a.png'})\n"
     )
     wide = evaluate(write_tiny_model(narrow), data, "--format", "json", "--threshold", "0.2")
     assert (json.loads(wide.stdout)["saturated_images"], wide.stderr) == (0, "")
+
+
+def test_a_cut_that_cannot_matter_is_not_spoken_of(data: Path) -> None:
+    """The tiny model finds black cells as well at threshold 0, and no class of picture b is labelled."""
+    content = labels()
+    content["annotations"] = [item for item in content["annotations"] if item["image_id"] != 10]
+    content["annotations"][0]["image_id"] = 11
+    data.write_text(json.dumps(content))
+    narrow = write_tiny_model(data.parent / "narrow.onnx", tiny_info(topk=12))
+    result = evaluate(narrow, data, "--format", "json", "--threshold", "0", "--max-detections", "11")
+    document = json.loads(result.stdout)
+    assert document["saturated_images"] == 2
+    assert document["cut_detections"] > 0
+    assert result.stderr == ""
+
+
+def test_more_labels_than_detections_count_is_said(model: Path, data: Path) -> None:
+    cells = [(x, y, 32, "person") for y in range(0, 128, 32) for x in range(0, 128, 32)]
+    Image.fromarray(draw_squares((128, 128), cells)).save(data.parent / "a.png")
+    content = labels()
+    label = content["annotations"][0]
+    content["annotations"] = [
+        {**label, "id": number, "bbox": [x, y, 32, 32]} for number, (x, y, *_) in enumerate(cells, start=1)
+    ]
+    data.write_text(json.dumps(content))
+    result = evaluate(model, data, "--threshold", "0.5", "--max-detections", "11")
+    assert result.stderr == (
+        "limits may have cut objects that count: the best 11 of a class in a picture count, --max-detections "
+        f"raises it (1 picture, such as {data.parent / 'a.png'})\n"
+    )
 
 
 def test_what_is_odd_about_the_labels_is_said_once_and_truly(model: Path, data: Path) -> None:
@@ -265,4 +296,4 @@ def test_without_the_evaluator_no_picture_is_touched(
     monkeypatch.setattr("densewatch.cli.evaluate.find_spec", lambda name: None)
     result = evaluate(model, data)
     assert result.exit_code == 2
-    assert "pip install 'densewatch[eval]'" in result.stderr
+    assert "install densewatch with its [eval] extra (in a checkout: pip install '.[eval]')" in result.stderr

@@ -15,10 +15,11 @@ from densewatch.cli.main import app
 from densewatch.export import torchvision_import
 from densewatch.export.proof import ExportError
 from densewatch.hub import PUBLISHED_MODELS, PublishedModel, RemoteFile
-from densewatch.metadata import ModelInfo
+from densewatch.metadata import ClassInfo, ModelInfo
+from densewatch.runtime.detector import load
 from densewatch.runtime.engines import EngineError
 from local_server import closed_port, serving
-from tiny_model import write_tiny_model
+from tiny_model import tiny_info, write_tiny_model
 from torchvision_networks import V2, random_network
 
 
@@ -59,9 +60,52 @@ def test_info_is_what_the_file_says(tmp_path: Path) -> None:
     path = write_tiny_model(tmp_path / "tiny.onnx")
     described = ModelInfo.model_validate_json(models("info", str(path), "--format", "json").stdout)
     assert described.names == ("person", "chair", "car")
-    lines = dict(line.split(maxsplit=1) for line in models("info", str(path)).stdout.splitlines())
-    assert lines["classes"] == "3: person, chair, car"
-    assert lines["licence"] == "Apache-2.0"
+    lines = [line.split(maxsplit=1) for line in models("info", str(path)).stdout.splitlines()]
+    assert ["classes", "3: person, chair, car"] in lines
+    assert ["licence", "Apache-2.0"] in lines
+
+
+def test_info_for_people_has_no_long_lines_but_all_names(tmp_path: Path) -> None:
+    info = tiny_info().model_copy(
+        update={
+            "classes": tuple(ClassInfo(name=f"class {number}", id=number) for number in range(80)),
+            "training": {
+                "recipe": {"data": [{"annotations": "x" * 300}], "lr": 0.1, "augment": {"flip": 0.5}}
+            },
+        }
+    )
+    path = write_tiny_model(tmp_path / "tiny.onnx", info)
+    result = models("info", str(path))
+    lines = result.stdout.splitlines()
+    names = next(line for line in lines if line.startswith("classes "))
+    assert names.endswith("class 78, class 79")
+    assert max(len(line) for line in lines if line != names) < 160
+    at = lines.index("training")
+    assert lines[at + 1] == "  recipe"
+    assert [line.split()[0] for line in lines[at + 2 : at + 5]] == ["data", "lr", "augment"]
+    assert lines[at + 2].endswith("xxx…")
+    assert lines[at + 4].split() == ["augment", "flip", "0.5"]
+    assert result.stderr == "what ends in … is cut; --format json has it whole\n"
+
+
+@pytest.mark.parametrize("command", [["models", "info"], ["detect", "x.jpg", "--model"]])
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("retinanet-r50-v3", "Did you mean 'retinanet-r50-v2'?"),
+        ("shelve", "Did you mean 'shelves'?"),
+        ("yolo", "Here are: everyday-light (embedded), shelves (pulled)."),
+        ("yolo", "`densewatch models pull` fetches: retinanet-r50-v1, retinanet-r50-v2"),
+        ("retinanet-r50-v1", "is not here yet: fetch it with `densewatch models pull retinanet-r50-v1`"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_those_that_there_are(
+    cache: Path, command: list[str], name: str, sentence: str
+) -> None:
+    write_tiny_model(cache / "shelves.onnx")
+    result = CliRunner().invoke(app, [*command, name])
+    assert result.exit_code == 2
+    assert sentence in result.stderr
 
 
 @pytest.mark.parametrize("name", ["absent", "absent.onnx", "."])
@@ -100,7 +144,7 @@ def test_a_conversion_that_fails_ends_with_its_sentence(
     weights.touch()
     result = models("import", "torchvision:retinanet_resnet50_fpn", str(weights))
     assert result.exit_code == 1
-    assert result.stderr == f"error: {error}\n"
+    assert result.stderr.splitlines()[1:] == [f"error: {error}"]
 
 
 def test_pull_does_nothing_when_the_model_is_there(cache: Path) -> None:
@@ -148,7 +192,7 @@ def test_pulled_weights_that_do_not_fit_are_named_and_not_installed(
     assert server.asked == [None]
     assert result.exit_code == 1
     downloaded = cache.parent / "downloads" / remote.name
-    assert result.stderr.startswith(f"error: {downloaded}: holds no plain dictionary of tensors")
+    assert f"error: {downloaded}: holds no plain dictionary of tensors" in result.stderr
     assert list(cache.iterdir()) == []
 
 
@@ -169,7 +213,32 @@ def test_pull_without_torch_says_what_to_install(cache: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     result = models("pull", "retinanet-r50-v2")
     assert result.exit_code == 1
-    assert "pip install 'densewatch[export]'" in result.stderr
+    assert (
+        "install densewatch with its [export] extra (in a checkout: pip install '.[export]')" in result.stderr
+    )
+
+
+def test_the_cache_of_compiled_networks_is_shown_and_emptied(cache: Path) -> None:
+    folder = cache.parent / "compiled"
+    assert models("cache").stdout == f"{folder}\n0 compiled networks, 0.0 MB\n"
+    model = write_tiny_model(cache / "tiny.onnx")
+    load(model, engine="openvino")
+    document = json.loads(models("cache", "--format", "json").stdout)
+    assert (document["folder"], document["networks"]) == (str(folder), 1)
+    assert document["bytes"] == sum(path.stat().st_size for path in folder.rglob("*.blob")) > 0
+    cleared = models("cache", "--clear")
+    assert (cleared.exit_code, folder.exists(), model.exists()) == (0, False, True)
+    assert cleared.stderr.startswith("deleted ")
+    assert cleared.stdout == f"{folder}\n0 compiled networks, 0.0 MB\n"
+    assert models("cache", "--clear").exit_code == 0
+
+
+def test_a_cache_that_cannot_be_emptied_is_named(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (cache.parent / "compiled").symlink_to(tmp_path / "elsewhere")
+    result = models("cache", "--clear")
+    assert result.exit_code == 1
+    assert f"{cache.parent / 'compiled'} cannot be emptied: " in result.stderr
 
 
 @pytest.mark.parametrize("name", PUBLISHED_MODELS)

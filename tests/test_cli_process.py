@@ -21,7 +21,16 @@ from densewatch import __version__
 from tiny_model import draw_squares, write_tiny_model
 
 COMMAND = [sys.executable, "-c", "from densewatch.cli.main import main; main()"]
-VERBS = ["detect", "evaluate", "bench", "models list", "models info", "models pull", "models import"]
+VERBS = [
+    "detect",
+    "evaluate",
+    "bench",
+    "models list",
+    "models info",
+    "models pull",
+    "models import",
+    "models cache",
+]
 
 
 @pytest.fixture(scope="module")

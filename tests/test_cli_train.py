@@ -267,7 +267,7 @@ def test_run_folders(recipe: Path) -> None:
     assert train("--config", recipe).stdout == "runs/train-2/model.safetensors\n"
     taken = train("--config", recipe, "--out", "runs/train")
     assert taken.exit_code == 1
-    assert "runs/train holds a run already" in taken.stderr
+    assert "holds a run already: go on with it (--resume), or choose another (--out)" in taken.stderr
     resumed = train("--resume", "--epochs", "2")
     assert resumed.exit_code == 0, resumed.output
     assert resumed.stdout == "runs/train-2/model.safetensors\n"
@@ -275,6 +275,22 @@ def test_run_folders(recipe: Path) -> None:
     changed = train("--resume", "--lr", "0.5")
     assert changed.exit_code == 1
     assert "lr is 0.5, but runs/train-2/settings.yaml says 0.01" in changed.stderr
+    assert "start a new run from its model.safetensors (--init)" in changed.stderr
+
+
+def test_resuming_a_finished_run_says_so_and_how_to_go_on(recipe: Path) -> None:
+    assert train("--config", recipe).exit_code == 0
+    result = train("--resume")
+    assert result.exit_code == 0
+    assert result.stdout == "runs/train/model.safetensors\n"
+    finished, longer, _, anew = result.stderr.splitlines()
+    assert finished == "the run in runs/train is finished: it has done its 1 epoch. Train on with:"
+    for command, folder in ((longer, "runs/train"), (anew, "runs/train-2")):
+        program, verb, *arguments = command.split()
+        assert (program, verb) == ("densewatch", "train")
+        assert train(*arguments).stdout == f"{folder}/model.safetensors\n"
+    assert settings_of("runs/train").epochs == 2
+    assert settings_of("runs/train-2").init == Path("runs/train/model.safetensors")
 
 
 def test_resume_with_data_that_moved(recipe: Path, scenes: DrawnScenes) -> None:
@@ -316,7 +332,7 @@ def test_what_to_do_next_measures_the_same_pictures(
 def test_a_folder_that_is_a_file(recipe: Path) -> None:
     result = train("--config", recipe, "--out", recipe)
     assert result.exit_code == 1
-    assert result.stderr == f"error: {recipe} is a file, so no run can be in it: choose another (out)\n"
+    assert result.stderr == f"error: {recipe} is a file, so no run can be in it: choose another (--out)\n"
 
 
 def test_resume_without_a_run(recipe: Path) -> None:
@@ -358,5 +374,7 @@ def test_without_pytorch_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_module, "find_spec", lambda name: None if name == "torch" else object())
     result = train("--data", "a.json")
     assert result.exit_code == 2
-    assert "pip install 'densewatch[train]'" in result.stderr
+    assert (
+        "install densewatch with its [train] extra (in a checkout: pip install '.[train]')" in result.stderr
+    )
     assert len(result.stderr.splitlines()) == 1

@@ -185,6 +185,9 @@ def test_command_line(tmp_path: Path) -> None:
     save_checkpoint(checkpoint, network, small_info(network))
     result = CliRunner().invoke(app, ["export", str(checkpoint), "--name", "renamed", "--topk", str(TOPK)])
     assert result.exit_code == 0, result.output
+    steps = ["loading PyTorch", "writing the graph", "comparing its boxes with PyTorch's on 2 pictures"]
+    for line, beginning in zip(result.stderr.splitlines()[:3], steps, strict=True):
+        assert line.startswith(beginning)
     assert "equal PyTorch's" in result.stderr
     assert read_info(tmp_path / "model.onnx").name == "renamed"
 

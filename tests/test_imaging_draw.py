@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
 from densewatch.detections import Detections
-from densewatch.imaging.draw import _COLORS, annotated_path, draw, save_image
+from densewatch.imaging.draw import _COLORS, annotated_path, draw, is_annotated, save_image
 from densewatch.imaging.layout import MAX_COVERED, covered, emptiest_corner, place_labels
 from densewatch.imaging.read import read_image
 
@@ -212,3 +212,12 @@ def test_an_input_is_never_overwritten(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_earlier_result_is_replaced(tmp_path: Path) -> None:
     save_image(tmp_path / "out/a.jpg", grey(4, 4))
     assert annotated_path(str(tmp_path / "a.jpg"), tmp_path / "out", set()) == tmp_path / "out/a.jpg"
+
+
+def test_what_is_drawn_is_known_again(tmp_path: Path) -> None:
+    save_image(tmp_path / "drawn.jpg", grey(4, 4))
+    Image.fromarray(grey(4, 4)).save(tmp_path / "photo.jpg", comment=b"mine")
+    Image.fromarray(grey(4, 4)).save(tmp_path / "photo.png")
+    (tmp_path / "text.jpg").write_text("no picture")
+    names = ["drawn.jpg", "photo.jpg", "photo.png", "text.jpg", "absent.jpg"]
+    assert [is_annotated(tmp_path / name) for name in names] == [True, False, False, False, False]

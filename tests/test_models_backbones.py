@@ -184,5 +184,5 @@ def test_timm_models_that_do_not_fit(name: str, message: str) -> None:
 
 def test_without_timm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'densewatch\[timm\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install '\.\[timm\]'"):
         build_backbone(BackboneConfig(name="timm:resnet18", norm="batch"))

@@ -112,7 +112,7 @@ def test_find_by_path_and_by_name(cache: Path, tmp_path: Path, monkeypatch: pyte
     [
         (
             "retinanet-r18",
-            r"no model 'retinanet-r18'.*retinanet-r18\.onnx.*densewatch models pull retinanet-r18",
+            r"no model 'retinanet-r18'.*densewatch.models.*`densewatch models list`",
         ),
         ("missing.onnx", r"there is no model file missing\.onnx"),
         ("folder/missing", "there is no model file folder/missing"),

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "metadata": set(),
     "commit": set(),
     "suggest": set(),
+    "extras": set(),
     "hub": set(),
     "imaging": {"detections"},
     "data": {"detections", "imaging"},
@@ -37,7 +38,7 @@ MAY_IMPORT = {
 }
 """The table of rooms; `cli` may see all of them."""
 
-OPEN_TO_ALL = {"metadata", "commit", "suggest", "__version__"}
+OPEN_TO_ALL = {"metadata", "commit", "suggest", "extras", "__version__"}
 """What travels between rooms, and small things that every room may need."""
 
 PLAIN_ROOMS = {
@@ -45,6 +46,7 @@ PLAIN_ROOMS = {
     "metadata",
     "commit",
     "suggest",
+    "extras",
     "hub",
     "imaging",
     "runtime",

@@ -1,4 +1,4 @@
-"""densewatch sees, counts and follows every object in a dense scene.
+"""densewatch finds and counts every object in a dense scene.
 
 ```python
 import densewatch as dw
@@ -36,4 +36,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

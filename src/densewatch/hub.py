@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from densewatch.extras import how_to_install
+
 if TYPE_CHECKING:
     import requests
 
@@ -72,7 +74,7 @@ class PublishedModel:
             from torchvision.models import get_model_weights
         except ImportError:
             raise HubError(
-                f"Converting {self.name} needs PyTorch: pip install 'densewatch[export]', then try again."
+                f"Converting {self.name} needs PyTorch: {how_to_install('export')}, then try again."
             ) from None
         url = str(get_model_weights(self.architecture).DEFAULT.url)
         return RemoteFile(url, hash_in_name(url))

@@ -10,6 +10,7 @@ import typer
 
 from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop
 from densewatch.cli.options import EngineOption, ModelOption, PrecisionOption, ThreadsOption, load_detector
+from densewatch.extras import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +115,7 @@ def _peer(name: PeerName, detector: Detector) -> TorchvisionPeer:
     try:
         return TorchvisionPeer(architectures[name], detector.engine.threads)
     except ImportError as error:
-        stop(f"--peer {name} needs torchvision ({error}): pip install 'densewatch[train]'")
+        stop(f"--peer {name} needs torchvision ({error}): {how_to_install('train')}")
 
 
 def _print_table(report: BenchmarkReport) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from densewatch.cli.console import SOME_FAILED, ProgressBar, progress_bar, report_error, say, stop, warn
+from densewatch.cli.inputs import choose_inputs
 from densewatch.cli.options import (
     EngineOption,
     IouOption,
@@ -19,7 +20,7 @@ from densewatch.cli.options import (
     ThreadsOption,
     load_detector,
 )
-from densewatch.cli.reports import PictureReport, counted
+from densewatch.cli.reports import PictureReport, counted, topk_in_words
 from densewatch.cli.writers import DetectFormat, Writer, create_writer
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from densewatch.detections import Detections
     from densewatch.imaging.sources import Source, SourceError
     from densewatch.runtime.detector import Detector
 
@@ -72,7 +74,7 @@ def detect(
         typer.Option(
             metavar="DIR",
             file_okay=False,
-            help="Write the pictures with boxes drawn into this folder, which must hold no input.",
+            help="Write the pictures with boxes drawn into this folder, which must hold no photos of yours.",
             show_default=False,
         ),
     ] = None,
@@ -103,11 +105,7 @@ def detect(
       densewatch detect 'shop/**/*.jpg' --threshold 0.3 --format csv > objects.csv
       curl -s https://example.org/street.jpg | densewatch detect - --format json
     """
-    from densewatch.imaging.sources import expand_sources
-
-    items = expand_sources(sources)
-    if save is not None and save.exists():
-        _check_folder(save, items)
+    items = choose_inputs(sources, save)
     detector = load_detector(model, engine, threads, precision)
     settings = _Settings(threshold, iou, _class_names(only, detector.names), max_detections, max_pixels)
     run = _Run(detector, settings, items, save)
@@ -163,15 +161,12 @@ class _Run:
         for position, item in enumerate(self._items, start=1):
             try:
                 report, image = self._find(position, item)
-            except ImageError as error:
+            except (ImageError, EngineError, MemoryError) as error:
+                sentence = _why(item, error)
+                report_error(sentence)
+                with bar.aside():
+                    writer.fail(item.name, sentence)
                 failed += 1
-                report_error(error)
-            except EngineError as error:
-                failed += 1
-                report_error(f"{item.name}: {error}")
-            except MemoryError:
-                failed += 1
-                report_error(f"{item.name}: there is not enough memory for this picture")
             else:
                 with bar.aside():
                     writer.add(report)
@@ -195,8 +190,20 @@ class _Run:
             max_detections=self._settings.max_detections,
         )
         if detections.saturated:
-            warn(f"{item.name}: a limit cut objects that passed the threshold, so there are more")
+            warn(f"{item.name}: {self._what_cut(detections)}")
         return PictureReport(position, item.name, detections, replace(timing, read_ms=read_ms)), image
+
+    def _what_cut(self, detections: Detections) -> str:
+        """Say which limit cut objects that passed the threshold, and what to do about it."""
+        most = self._settings.max_detections
+        if most is not None and len(detections) == most:
+            return (
+                f"--max-detections {most} cut objects that passed the threshold; a larger number shows more"
+            )
+        return (
+            f"the model file passes on {topk_in_words(self._detector.info)}, and more may have passed the "
+            "threshold; raise --threshold, or export the model with a larger --topk"
+        )
 
     def _draw(self, report: PictureReport, image: npt.NDArray[np.uint8]) -> bool:
         """Write the picture with boxes where that is wanted; return whether all went well."""
@@ -217,12 +224,14 @@ class _Run:
         return True
 
 
-def _check_folder(save: Path, items: Sequence[Source | SourceError]) -> None:
-    """Stop where results would lie among the user's own photos: one of them may have a result's name."""
-    for item in items:
-        path = None if isinstance(item, Exception) else item.path
-        if path is not None and path.parent.samefile(save):
-            stop(f"--save {save}: {path} is in this folder, and so may be other photos: choose another one")
+def _why(item: Source | SourceError, error: Exception) -> str:
+    """Return the sentence that names a picture and what went wrong with it."""
+    from densewatch.imaging.read import ImageError
+
+    if isinstance(error, ImageError):
+        return str(error)
+    reason = "there is not enough memory for this picture" if isinstance(error, MemoryError) else str(error)
+    return f"{item.name}: {reason}"
 
 
 def _class_names(only: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...] | None:

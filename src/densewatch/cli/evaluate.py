@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,13 +22,15 @@ from densewatch.cli.options import (
     WhereOption,
     load_detector,
 )
-from densewatch.cli.reports import counted
+from densewatch.cli.reports import counted, topk_in_words
+from densewatch.extras import how_to_install
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from densewatch.data.dataset import Dataset, Sample
     from densewatch.evaluation import CocoMetrics
+    from densewatch.metadata import ModelInfo
     from densewatch.runtime.detector import Detector
 
 
@@ -108,6 +111,7 @@ def evaluate(
             _refuse_to_overwrite(save_results, [data, find_model(model), *(item.path for item in samples)])
         results, saturated = _detect_all(detector, dataset, samples, threshold, iou)
         metrics = _measure(data, results, samples, max_detections)
+        _say_what_limits_cut(detector.info, dataset, results, samples, saturated, max_detections)
     except UnknownClassError as error:
         stop(error)
     except (DataError, ImageError, EngineError) as error:
@@ -120,7 +124,7 @@ def evaluate(
             "engine": describe_engine(detector.engine),
             "threshold": threshold,
             "iou": detector.info.iou if iou is None else iou,
-            "saturated_images": saturated,
+            "saturated_images": len(saturated),
             **metrics.to_dict(),
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
@@ -133,7 +137,7 @@ def evaluate(
 def _check_ahead(save_results: Path | None) -> None:
     """Stop now for what would otherwise fail only after every picture was done."""
     if find_spec("faster_coco_eval") is None:
-        stop("evaluating needs faster-coco-eval: pip install 'densewatch[eval]'")
+        stop(f"evaluating needs faster-coco-eval: {how_to_install('eval')}")
     if save_results is not None and not save_results.parent.is_dir():
         stop(f"--save-results {save_results}: there is no folder {save_results.parent}")
 
@@ -176,8 +180,8 @@ def _split_where(where: str) -> tuple[str, str]:
 
 def _detect_all(
     detector: Detector, dataset: Dataset, samples: Sequence[Sample], threshold: float, iou: float | None
-) -> tuple[list[dict[str, Any]], int]:
-    """Return COCO results of all pictures, and in how many of them a limit cut objects.
+) -> tuple[list[dict[str, Any]], list[Sample]]:
+    """Return COCO results of all pictures, and those in which a limit of the model cut objects.
 
     A picture that cannot be read ends it: numbers without it would be numbers of another data set.
     """
@@ -194,12 +198,7 @@ def _detect_all(
             on_picture=bar.advance,
             on_saturated=saturated.append,
         )
-    if saturated:
-        warn(
-            f"in {counted(len(saturated), 'picture')}, such as {saturated[0].path}, a limit of the model cut "
-            f"objects with a score of {threshold:g} or more; `densewatch export --topk` raises it"
-        )
-    return results, len(saturated)
+    return results, saturated
 
 
 def _measure(
@@ -208,13 +207,46 @@ def _measure(
     from densewatch.evaluation import evaluate_coco
 
     image_ids = [sample.image_id for sample in samples]
-    metrics = evaluate_coco(data, results, image_ids=image_ids, max_detections=(1, 10, max_detections))
-    if metrics.cut_detections:
-        warn(
-            f"{metrics.cut_detections} detections did not count: beyond the best {max_detections} of their "
-            "class in a picture; --max-detections raises this limit"
-        )
-    return metrics
+    return evaluate_coco(data, results, image_ids=image_ids, max_detections=(1, 10, max_detections))
+
+
+def _say_what_limits_cut(
+    info: ModelInfo,
+    dataset: Dataset,
+    results: Sequence[Mapping[str, Any]],
+    samples: Sequence[Sample],
+    saturated: Sequence[Sample],
+    max_detections: int,
+) -> None:
+    """Say which limits may have changed AP; at a low threshold they cut something in nearly every picture.
+
+    What the model cut scores low. It matters where a class that is labelled in the picture has fewer
+    detections than count. The limit on what counts matters where the labels alone come near to it.
+    """
+    found = Counter((result["image_id"], result["category_id"]) for result in results)
+
+    def classes(sample: Sample) -> Iterator[tuple[int, int]]:
+        """Yield how many objects of each labelled class are labelled, and how many are found."""
+        for category_id, labelled in Counter(dataset.classes[label].id for label in sample.labels).items():
+            yield labelled, found[sample.image_id, category_id]
+
+    limits = {
+        f"the model file passes on {topk_in_words(info)}, `densewatch export --topk` raises it": [
+            sample for sample in saturated if any(count < max_detections for _, count in classes(sample))
+        ],
+        f"the best {max_detections} of a class in a picture count, --max-detections raises it": [
+            sample
+            for sample in samples
+            if any(count > max_detections < 2 * labelled for labelled, count in classes(sample))
+        ],
+    }
+    parts = [
+        f"{limit} ({counted(len(cut), 'picture')}, such as {cut[0].path})"
+        for limit, cut in limits.items()
+        if cut
+    ]
+    if parts:
+        say(f"limits may have cut objects that count: {'; '.join(parts)}")
 
 
 def _save(results: list[dict[str, Any]], path: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop
 from densewatch.cli.options import ImagesOption, WhereOption
+from densewatch.extras import how_to_install
 
 if TYPE_CHECKING:
     from densewatch.data.dataset import Dataset, Sample
@@ -76,20 +77,21 @@ def export(
 
     The file is written only if its boxes equal PyTorch's on real pictures, at three sizes and two batch
     sizes, in OpenVINO and in ONNX Runtime; the proof goes into the file.
-    Needs: pip install 'densewatch[export]'.
+    Needs the [export] extra; in a checkout: pip install '.[export]'.
 
     \b
     Examples:
       densewatch export runs/train/model.safetensors
       densewatch export runs/train/model.safetensors -o shelves.onnx --data val.json --images val/
     """
+    say("loading PyTorch")
     try:
         from densewatch.export.model_file import export_model
         from densewatch.imaging.sources import FileSource, expand_sources
         from densewatch.models.checkpoint import load_network
         from densewatch.runtime.engines import EngineError
     except ImportError as error:
-        stop(f"exporting needs PyTorch and ONNX ({error}): pip install 'densewatch[export]'")
+        stop(f"exporting needs PyTorch and ONNX ({error}): {how_to_install('export')}")
     target = output or checkpoint.with_suffix(".onnx")
     try:
         network, info = load_network(checkpoint)
@@ -103,7 +105,7 @@ def export(
                 if isinstance(source, FileSource) and source.path is not None
             ]
         measure = None if data is None else _measure_on(data, images, where)
-        info = export_model(network, info, target, topk=topk, pictures=chosen, measure=measure)
+        info = export_model(network, info, target, topk=topk, pictures=chosen, measure=measure, on_step=say)
     except (EngineError, ValueError, OSError) as error:
         stop(error, SOME_FAILED)
     _report(info, target)

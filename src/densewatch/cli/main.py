@@ -64,7 +64,7 @@ def densewatch(
         ),
     ] = False,
 ) -> None:
-    """See, count and follow every object in dense scenes.
+    """Find and count every object in photos of dense scenes; train, measure and export detectors.
 
     \b
     Examples:

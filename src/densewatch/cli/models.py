@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop
+from densewatch.cli.known_models import known_models, stop_for_unknown_model
+from densewatch.cli.reports import counted
+from densewatch.extras import how_to_install
 from densewatch.suggest import suggest
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from densewatch.metadata import ModelInfo
 
 _TORCHVISION = "torchvision:"
+_COMPILED = "compiled"  # beside the models, as `runtime.engines.create_engine` has it
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="List, inspect, fetch and convert models."
@@ -37,7 +42,7 @@ def list_models(output_format: FormatOption = "table") -> None:
       densewatch models list
       densewatch models list --format json
     """
-    rows = _known_models()
+    rows = known_models()
     if output_format == "json":
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
@@ -72,11 +77,13 @@ def info(
       densewatch models info
       densewatch models info mine.onnx --format json
     """
-    from densewatch.runtime.model_file import find_model, read_info
+    from densewatch.runtime.model_file import UnknownModelError, find_model, read_info
 
     try:
         path = find_model(model)
         description = read_info(path)
+    except UnknownModelError as error:
+        stop_for_unknown_model(error)
     except (ValueError, OSError) as error:
         stop(error)
     if output_format == "json":
@@ -94,7 +101,7 @@ def pull(
     """Fetch a published model.
 
     The weights are checked and converted to a model file that --model NAME finds. An interrupted download
-    goes on where it stopped. Converting needs PyTorch: pip install 'densewatch[export]'.
+    goes on where it stopped. Converting needs the [export] extra; in a checkout: pip install '.[export]'.
 
     \b
     Examples:
@@ -143,7 +150,7 @@ def import_model(
     """Convert another toolkit's weights to a model file.
 
     They are read without running any code in them, and the model file is written only after its boxes were
-    compared with the original's. Needs PyTorch: pip install 'densewatch[export]'.
+    compared with the original's. Converting needs the [export] extra; in a checkout: pip install '.[export]'.
 
     \b
     Examples:
@@ -159,14 +166,61 @@ def import_model(
     _convert(architecture, weights, output or Path(f"{architecture}.onnx"))
 
 
+@app.command("cache")
+def cache(
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Delete them; the next start of each model compiles it again.")
+    ] = False,
+    output_format: FormatOption = "table",
+) -> None:
+    """Show where compiled networks are kept, and how much room they take.
+
+    OpenVINO compiles a network when a model is loaded for the first time; later starts take what is kept. A
+    model file that has changed or gone leaves its compiled network behind: --clear is always safe.
+
+    \b
+    Examples:
+      densewatch models cache
+      densewatch models cache --clear
+    """
+    from densewatch.runtime.model_file import models_dir
+
+    folder = models_dir().parent / _COMPILED
+    if clear:
+        _empty(folder)
+    networks = [path for path in folder.glob("*") if path.is_dir()]
+    size = _size(folder)
+    if output_format == "json":
+        document = {"folder": str(folder), "networks": len(networks), "bytes": size}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        return
+    sys.stdout.write(f"{folder}\n{counted(len(networks), 'compiled network')}, {size / 1e6:.1f} MB\n")
+
+
+def _empty(folder: Path) -> None:
+    size = _size(folder)
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+    except OSError as error:
+        stop(f"{folder} cannot be emptied: {error.strerror or error}", SOME_FAILED)
+    say(f"deleted {size / 1e6:.1f} MB")
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def _convert(architecture: str, weights: Path, model_file: Path) -> None:
     """Turn torchvision's weights into a model file, and say where it is."""
     from densewatch.runtime.engines import EngineError
 
+    say("converting the weights, and comparing the boxes with PyTorch's")
     try:
         from densewatch.export.torchvision_import import convert_torchvision
     except ImportError as error:
-        stop(f"converting weights needs PyTorch ({error}): pip install 'densewatch[export]'", SOME_FAILED)
+        stop(f"converting weights needs PyTorch ({error}): {how_to_install('export')}", SOME_FAILED)
     try:
         convert_torchvision(architecture, weights, model_file)
     except (ValueError, OSError, EngineError) as error:  # an ExportError is a ValueError
@@ -183,46 +237,14 @@ def _download(remote: RemoteFile, path: Path) -> Path:
         return download(remote, path, on_progress=bar.move_to)
 
 
-def _known_models() -> list[dict[str, str]]:
-    """Return `{"name", "state", "about", "file"}` of each model, the embedded one first."""
-    from densewatch.hub import PUBLISHED_MODELS
-    from densewatch.runtime.model_file import ModelNotFoundError, embedded_model, models_dir
-
-    rows = []
-    try:
-        rows.append(_row(embedded_model(), "embedded"))
-    except ModelNotFoundError:
-        say("this installation carries no embedded model")
-    pulled = sorted(models_dir().glob("*.onnx"))
-    rows += [_row(path, "pulled", name=path.stem) for path in pulled]
-    there = {path.stem for path in pulled}
-    rows += [
-        {"name": model.name, "state": "can be pulled", "about": model.summary, "file": ""}
-        for model in PUBLISHED_MODELS.values()
-        if model.name not in there
-    ]
-    return rows
-
-
-def _row(path: Path, state: str, name: str | None = None) -> dict[str, str]:
-    from densewatch.runtime.model_file import ModelFileError, read_info
-
-    try:
-        description = read_info(path)
-    except ModelFileError as error:
-        return {"name": name or path.stem, "state": "broken", "about": str(error), "file": str(path)}
-    about = f"{description.family}, {len(description.classes)} classes, {description.numeric_type}"
-    return {"name": name or description.name, "state": state, "about": about, "file": str(path)}
-
-
 def _print_info(path: Path, description: ModelInfo) -> None:
-    """Print one `key  value` line for everything that the file says."""
+    """Print everything that the file says, for people."""
+    from densewatch.cli.model_facts import CUT, fact_lines
     from densewatch.cli.writers import results_console
 
     console = results_console(sys.stdout)
-    facts: dict[str, Any] = {"file": path, **description.model_dump(mode="json")}
-    facts["classes"] = f"{len(description.classes)}: {', '.join(description.names)}"
-    facts["parameters"] = f"{description.parameters:,}"
-    for key, value in facts.items():
-        text = json.dumps(value) if isinstance(value, dict | list) else str(value)
-        console.print(f"{key:<14}  {text}", soft_wrap=True)
+    lines = list(fact_lines(path, description))
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    if any(line.endswith(CUT) for line in lines):
+        say(f"what ends in {CUT} is cut; --format json has it whole")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from densewatch.cli.console import stop
+from densewatch.cli.known_models import stop_for_unknown_model
 
 if TYPE_CHECKING:
     from densewatch.runtime.detector import Detector
@@ -85,8 +86,11 @@ def load_detector(
     """Load a model, or end the program with the sentence that says why that cannot be."""
     from densewatch.runtime.detector import load
     from densewatch.runtime.engines import EngineError
+    from densewatch.runtime.model_file import UnknownModelError
 
     try:
         return load(model, engine=engine, threads=threads, precision=precision)
+    except UnknownModelError as error:
+        stop_for_unknown_model(error)
     except (ValueError, OSError, EngineError) as error:
         stop(error)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from densewatch.detections import Detections
+    from densewatch.metadata import ModelInfo
     from densewatch.runtime.detector import Timing
 
 
@@ -38,6 +39,12 @@ class PictureReport:
             "counts": self.detections.counts(),
             "timing_ms": self.timing.to_dict(),
         }
+
+
+def topk_in_words(info: ModelInfo) -> str:
+    """Return what a model file passes on: `the best 1000 candidates of each pyramid level`."""
+    topk = sorted({level.topk for level in info.levels})
+    return f"the best {' or '.join(map(str, topk))} candidates of each pyramid level"
 
 
 def counted(count: int, noun: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
@@ -28,6 +29,7 @@ from densewatch.cli.console import (
 from densewatch.cli.reports import counted
 from densewatch.cli.train_flags import with_setting_flags
 from densewatch.cli.train_settings import RawSettings, SettingsError
+from densewatch.extras import how_to_install
 from densewatch.training.settings import DataSource, TrainSettings
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ def train(
     tensorboard/ and settings.yaml. Without --out it is the first free one of runs/train, runs/train-2, …
     Ctrl-C saves and stops; --resume goes on exactly there, with the same settings, in the run named by
     --out or else in the newest one.
-    Needs: pip install 'densewatch[train]'.
+    Needs the [train] extra; in a checkout: pip install '.[train]'.
 
     \b
     Examples:
@@ -114,7 +116,7 @@ def train(
       densewatch train --resume
     """
     if any(find_spec(package) is None for package in _NEEDED):
-        stop("training needs PyTorch and a few more packages: pip install 'densewatch[train]'")
+        stop(f"training needs PyTorch and a few more packages: {how_to_install('train')}")
     try:
         learned = _sources(data or [], images or [], "--data", "--images")
         measured = _sources([val] if val else [], [val_images] if val_images else [], "--val", "--val-images")
@@ -198,10 +200,14 @@ def _train(settings: TrainSettings) -> None:
 
     try:
         trainer = Trainer(settings)
+        if _is_finished(trainer):
+            return
         _introduce(trainer)
         with _stopped_by_ctrl_c(trainer):
             metrics = _run(trainer)
-    except (TrainingError, CheckpointError, ImageError) as error:
+    except TrainingError as error:
+        stop(_with_flags(str(error)), SOME_FAILED)
+    except (CheckpointError, ImageError) as error:
         stop(error, SOME_FAILED)
     except DataError as error:  # one from a worker process carries a traceback before its sentence
         stop(str(error).splitlines()[-1].split("DataError: ")[-1], SOME_FAILED)
@@ -210,6 +216,29 @@ def _train(settings: TrainSettings) -> None:
         say(_command("train", "--resume", "--out", trainer.folder))
         raise typer.Exit(_INTERRUPTED)
     _conclude(trainer, metrics)
+
+
+def _with_flags(message: str) -> str:
+    """Return a message of training, which names settings as in `choose another (out)`, with flags instead."""
+    return re.sub(r"\((init|out|resume)\)", r"(--\1)", message)
+
+
+def _is_finished(trainer: Trainer) -> bool:
+    """Return whether a resumed run has nothing left to do, and say so, and how to go on all the same."""
+    from densewatch.training.folder import MODEL_FILE, SETTINGS_FILE, free_folder
+
+    if not trainer.finished:
+        return False
+    epochs, model = trainer.step // trainer.steps_per_epoch, trainer.folder / MODEL_FILE
+    say(
+        f"the run in {trainer.folder} is finished: it has done its {counted(epochs, 'epoch')}. Train on with:"
+    )
+    say(_command("train", "--resume", "--out", trainer.folder, "--epochs", str(2 * epochs)))
+    say("or start a new run from its weights with:")
+    out = free_folder(trainer.folder)
+    say(_command("train", "--config", trainer.folder / SETTINGS_FILE, "--init", model, "--out", out))
+    sys.stdout.write(f"{model}\n")
+    return True
 
 
 def _introduce(trainer: Trainer) -> None:

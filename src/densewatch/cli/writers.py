@@ -30,6 +30,9 @@ class Writer(Protocol):
     def add(self, report: PictureReport) -> None:
         """Take one picture."""
 
+    def fail(self, source: str, error: str) -> None:
+        """Take a picture that could not be done, and the sentence that says why."""
+
     def finish(self) -> None:
         """Write what can only be written when all pictures are known."""
 
@@ -82,7 +85,10 @@ def results_table(console: Console, headings: Sequence[str], *, text: Sequence[s
 
 
 class TableWriter:
-    """For people: every object with score and position, then the counts, then the time."""
+    """For people: every object with score and position, then the counts, then the time.
+
+    Failed pictures are on standard error, which people read too.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._console = results_console(out)
@@ -103,6 +109,9 @@ class TableWriter:
         self._counts.update(counts)
         self._pictures += 1
 
+    def fail(self, source: str, error: str) -> None:
+        """Write nothing."""
+
     def finish(self) -> None:
         """Print the sum over several pictures."""
         if self._pictures > 1:
@@ -122,15 +131,19 @@ class TableWriter:
 
 
 class JsonWriter:
-    """One JSON document, `{"model", "images": […]}`."""
+    """One JSON document, `{"model", "images": […], "failed": [{"source", "error"}]}`."""
 
     def __init__(self, out: TextIO, model: str) -> None:
         self._out = out
-        self._document: dict[str, Any] = {"model": model, "images": []}
+        self._document: dict[str, Any] = {"model": model, "images": [], "failed": []}
 
     def add(self, report: PictureReport) -> None:
         """Keep the picture's record."""
         self._document["images"].append(report.to_dict())
+
+    def fail(self, source: str, error: str) -> None:
+        """Keep the failed picture's record."""
+        self._document["failed"].append({"source": source, "error": error})
 
     def finish(self) -> None:
         """Write the document."""
@@ -139,14 +152,24 @@ class JsonWriter:
 
 
 class JsonLinesWriter:
-    """One JSON record a line, one line a picture, as soon as it is done."""
+    """One JSON record a line, one line a picture, as soon as it is done.
+
+    A failed picture has the line `{"source", "error"}`.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
     def add(self, report: PictureReport) -> None:
         """Write the picture's line."""
-        self._out.write(json.dumps(report.to_dict()) + "\n")
+        self._write(report.to_dict())
+
+    def fail(self, source: str, error: str) -> None:
+        """Write the failed picture's line."""
+        self._write({"source": source, "error": error})
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self._out.write(json.dumps(record) + "\n")
         self._out.flush()
 
     def finish(self) -> None:
@@ -154,7 +177,7 @@ class JsonLinesWriter:
 
 
 class CsvWriter:
-    """One row an object; pictures without objects have no row."""
+    """One row an object; pictures without objects, and failed ones, have no row."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -167,6 +190,9 @@ class CsvWriter:
             self._rows.writerow([report.source, row["label"], row["score"], *row["box"]])
         self._out.flush()
 
+    def fail(self, source: str, error: str) -> None:
+        """Write nothing."""
+
     def finish(self) -> None:
         """Nothing is left to write."""
 
@@ -176,7 +202,8 @@ class CocoWriter:
 
     `image_id` is the number in the file's name where every picture has its own, as in COCO's
     `000000397133.jpg`; otherwise it is the picture's position in the command, from 1. `file_name` is not part
-    of the format, but readers let it pass, and it says which picture is meant.
+    of the format, but readers let it pass, and it says which picture is meant: it is the `source` of the
+    other formats, the path as it was given or found.
     """
 
     def __init__(self, out: TextIO, category_ids: Sequence[int]) -> None:
@@ -188,10 +215,13 @@ class CocoWriter:
         """Keep the picture: its id depends on all the others."""
         self._reports.append(report)
 
+    def fail(self, source: str, error: str) -> None:
+        """Write nothing: the format has no place for it."""
+
     def finish(self) -> None:
         """Write the list."""
         results = [
-            {**result, "file_name": PurePath(report.source).name}
+            {**result, "file_name": report.source}
             for report, image_id in zip(self._reports, _image_ids(self._reports), strict=True)
             for result in report.detections.to_coco(image_id, self._category_ids)
         ]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from densewatch.data.coco_schema import InstancesFile, load_instances
 from densewatch.data.dataset import DataError
+from densewatch.extras import how_to_install
 
 _RESULT_KEYS = ("image_id", "category_id", "bbox", "score")
 
@@ -217,7 +218,7 @@ def _run(
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
-        raise ImportError("evaluation needs faster-coco-eval: pip install 'densewatch[eval]'") from error
+        raise ImportError(f"evaluation needs faster-coco-eval: {how_to_install('eval')}") from error
 
     truth = COCO(labels)
     evaluator = COCOeval_faster(truth, truth.loadRes(found), "bbox", lvis_style=True)

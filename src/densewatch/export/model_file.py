@@ -25,6 +25,7 @@ def export_model(
     topk: int = 1000,
     pictures: Sequence[Path] | None = None,
     measure: Measure | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
 ) -> ModelInfo:
     """Write a network as a self-describing model file, and return its description.
 
@@ -39,6 +40,7 @@ def export_model(
         topk: how many candidates each pyramid level passes on.
         pictures: for the comparison, at least two; None takes the photos inside the package.
         measure: measures the finished file; what it returns goes into the metadata.
+        on_step: told what is done next, such as `writing the graph`; each step may take half a minute.
 
     Raises:
         ExportError: the graph's boxes differ from the network's.
@@ -51,6 +53,7 @@ def export_model(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         unfinished = Path(folder) / path.name
+        on_step("writing the graph")
         write_graph(net, unfinished)
         info = info.model_copy(
             update={
@@ -60,10 +63,12 @@ def export_model(
                 "commit": code_commit() or "unknown",
             }
         )
+        on_step(f"comparing its boxes with PyTorch's on {len(pictures)} pictures at several sizes")
         proof = prove(net, unfinished, info, pictures)
         info = info.model_copy(update={"proof": proof})
         write_metadata(unfinished, info)
         if measure is not None:
+            on_step("measuring AP")
             info = info.model_copy(update={"metrics": {**info.metrics, **measure(unfinished)}})
             write_metadata(unfinished, info)
         unfinished.replace(path)

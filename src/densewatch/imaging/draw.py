@@ -32,6 +32,7 @@ _COLORS = (  # all bright, so that dark text is legible on each
 _INK = "#10141a"
 _MAX_LEGEND_ROWS, _MAX_LEGEND_PART = 12, 0.25  # of the picture
 _JPEG = (".jpg", ".jpeg")
+_COMMENT = b"boxes drawn by densewatch"
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,8 @@ def _color(detections: Detections, name: str) -> str:
 def save_image(path: Path, image: npt.NDArray[np.uint8]) -> None:
     """Write a picture, as JPEG or PNG by its suffix; the folder is made where it is missing.
 
+    A JPEG says in its comment that densewatch drew it, see `is_annotated`.
+
     Args:
         path: ends with `.jpg`, `.jpeg` or `.png`; a file that is there is replaced.
         image: uint8 [H, W, 3] RGB.
@@ -187,9 +190,21 @@ def save_image(path: Path, image: npt.NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(image)
     if suffix in _JPEG:
-        picture.save(path, quality=92, subsampling=0)  # full colour resolution keeps thin lines crisp
+        # Full colour resolution keeps thin lines crisp.
+        picture.save(path, quality=92, subsampling=0, comment=_COMMENT)
     else:
         picture.save(path)
+
+
+def is_annotated(path: Path) -> bool:
+    """Return whether `save_image` wrote this file as JPEG; False for what cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("comment") == _COMMENT
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False
 
 
 def annotated_path(

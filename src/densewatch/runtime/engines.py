@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
+from densewatch.extras import how_to_install
 from densewatch.runtime.cores import available_cores
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _import_onnxruntime() -> ModuleType:
         import onnxruntime
     except ImportError as error:
         raise EngineError(
-            f"ONNX Runtime cannot be imported ({error}): pip install 'densewatch[onnxruntime]'"
+            f"ONNX Runtime cannot be imported ({error}): {how_to_install('onnxruntime')}"
         ) from error
     onnxruntime.disable_telemetry_events()
     return cast(ModuleType, onnxruntime)

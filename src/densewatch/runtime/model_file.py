@@ -26,6 +26,21 @@ class ModelNotFoundError(FileNotFoundError):
     """No model of that name or path; the message says where it was looked for and what to do."""
 
 
+class UnknownModelError(ModelNotFoundError):
+    """No model of a name.
+
+    Attributes:
+        name: what was asked for.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is no model {name!r}, neither embedded nor in {models_dir()}, and no file of that name; "
+            "`densewatch models list` shows what there is"
+        )
+        self.name = name
+
+
 def embedded_model() -> Path:
     """Return the path of the model that is shipped inside the package.
 
@@ -53,7 +68,8 @@ def find_model(model: str | Path | None = None) -> Path:
         model: a path, the name of a pulled or of the embedded model, or None for the embedded one.
 
     Raises:
-        ModelNotFoundError: there is no such file and no model of that name.
+        ModelNotFoundError: there is no such file.
+        UnknownModelError: `model` is no path, and there is no model of that name.
     """
     if model is None:
         return embedded_model()
@@ -69,10 +85,7 @@ def find_model(model: str | Path | None = None) -> Path:
         return pulled
     if _is_embedded(str(model)):
         return embedded_model()
-    raise ModelNotFoundError(
-        f"there is no model {model!r}: neither a file of that name nor {pulled}; "
-        f"fetch a published model with `densewatch models pull {model}`, or give the path of a model file"
-    )
+    raise UnknownModelError(str(model))
 
 
 def _is_embedded(name: str) -> bool:

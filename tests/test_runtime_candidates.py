@@ -140,6 +140,43 @@ def test_pairs_per_level(most: int, kept: int, saturated: bool) -> None:
     assert {0, 60} <= set(found.boxes[:, 0].astype(int).tolist())  # the best of both levels
 
 
+@pytest.mark.parametrize(
+    ("suppression", "labels", "scores", "top"),
+    [
+        ("greedy", [0, 1, 0], [0.9, 0.8, 0.6], [10, 10, 10]),
+        ("agnostic", [0, 0], [0.9, 0.6], [10, 10]),
+        ("soft", [0, 1, 0], [0.9, 0.8, 0.6], [10, 10, 10]),  # 0.7 * exp(-0.64 / 0.5) is below the threshold
+        ("merge", [0, 1, 0], [0.9, 0.8, 0.6], [9.125, 10, 10]),  # (10 * 0.9 + 8 * 0.7) / 1.6
+    ],
+)
+def test_what_becomes_of_overlapping_boxes(
+    suppression: str, labels: list[int], scores: list[float], top: list[float]
+) -> None:
+    boxes = [[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 8], [50, 0, 60, 10]]
+    every = [[0.9, 0, 0], [0, 0.8, 0], [0.7, 0, 0], [0.6, 0, 0]]
+    found = detect(boxes, every, suppression=suppression)
+    assert found.labels.tolist() == labels
+    assert found.scores.tolist() == pytest.approx(scores)
+    assert found.boxes[:, 3].tolist() == pytest.approx(top)
+    assert not found.saturated
+    assert detect(boxes, every, suppression=suppression, limits=Limits(max_detections=1)).saturated
+    assert len(detect([], [], suppression=suppression)) == 0
+
+
+@pytest.mark.parametrize("suppression", ["greedy", "agnostic", "soft", "merge"])
+def test_two_thousand_objects_are_two_thousand_boxes(suppression: str) -> None:
+    columns, rows = np.meshgrid(np.arange(50), np.arange(40))
+    corners = np.stack([columns.ravel(), rows.ravel()], axis=1) * 12
+    objects = np.concatenate([corners, corners + 11], axis=1)
+    boxes = np.repeat(objects, 3, axis=0)  # of each object three candidates, two of them at threshold 0.5
+    scores = np.zeros((6000, 3))
+    scores[::3, 0], scores[1::3, 0], scores[2::3, 0] = 0.9, 0.5, 0.4
+    found = detect(boxes.tolist(), scores, prepared=picture((480, 608)), suppression=suppression)
+    assert len(found) == 2000
+    assert not found.saturated
+    assert {tuple(box) for box in found.boxes.round(3).tolist()} == {tuple(box) for box in objects.tolist()}
+
+
 def test_torchvision_limits() -> None:
     limits = TORCHVISION_LIMITS
     assert (limits.pairs_per_level, limits.max_detections, limits.keep_empty_boxes) == (1000, 300, True)
@@ -180,6 +217,7 @@ def test_wrong_metadata_is_an_error() -> None:
         ({"threshold": float("nan")}, "threshold must be between 0 and 1, not nan"),
         ({"iou": -0.1}, "iou must be between 0 and 1, not -0.1"),
         ({"limits": Limits(max_detections=0)}, "max_detections must be at least 1"),
+        ({"suppression": "agnostc"}, "unknown suppression 'agnostc': did you mean 'agnostic'?"),
     ],
 )
 def test_settings_out_of_range(wanted: dict[str, Any], message: str) -> None:

@@ -20,7 +20,8 @@ from densewatch.benchmarking.report import run_benchmark
 from densewatch.benchmarking.torchvision_peer import TorchvisionPeer, architecture_like
 from densewatch.cli.main import app
 from densewatch.runtime.detector import Detector, load
-from densewatch.runtime.engines import EngineError, OpenVinoEngine
+from densewatch.runtime.engine import EngineError
+from densewatch.runtime.openvino_engine import OpenVinoEngine
 from tiny_model import tiny_info, write_tiny_model
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from densewatch.cli.main import app
-from densewatch.runtime.engines import OpenVinoEngine
+from densewatch.runtime.openvino_engine import OpenVinoEngine
 from tiny_model import draw_squares, tiny_info, write_tiny_model
 
 PERSON_CHAIR_PERSON = [(0, 0, 32, "person"), (64, 64, 32, "chair"), (96, 0, 32, "person")]
@@ -202,7 +202,7 @@ def test_a_picture_at_which_the_engine_fails_is_named_and_the_others_done(
 
     def load_failing(self: Any, *arguments: Any, **settings: Any) -> None:
         load(self, *arguments, **settings)
-        self._request = FailingRequest(self._request)
+        self._idle.put(FailingRequest(self._idle.get()))
 
     monkeypatch.setattr(OpenVinoEngine, "__init__", load_failing)
     result = detect(model, "a.png", "b.png", "c.png", "--format", "jsonl")

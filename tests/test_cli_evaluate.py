@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from densewatch.cli.main import app
 from densewatch.data.dataset import DataError
-from densewatch.runtime.engines import EngineError, OpenVinoEngine
+from densewatch.runtime.engine import EngineError
+from densewatch.runtime.openvino_engine import OpenVinoEngine
 from tiny_model import draw_squares, tiny_info, write_tiny_model
 
 SQUARES = {"a.png": [(0, 0, 32, "person"), (64, 64, 32, "chair")], "b.png": [(32, 0, 32, "person")]}

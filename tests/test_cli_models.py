@@ -17,7 +17,7 @@ from densewatch.export.proof import ExportError
 from densewatch.hub import PUBLISHED_MODELS, PublishedModel, RemoteFile
 from densewatch.metadata import ClassInfo, ModelInfo
 from densewatch.runtime.detector import load
-from densewatch.runtime.engines import EngineError
+from densewatch.runtime.engine import EngineError
 from local_server import closed_port, serving
 from tiny_model import tiny_info, write_tiny_model
 from torchvision_networks import V2, random_network

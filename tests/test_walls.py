@@ -128,7 +128,7 @@ def test_an_engine_is_imported_in_one_place(engine: str) -> None:
         for name, path in modules()
         if any(imported.split(".")[0] == engine for imported in imports(path))
     }
-    assert users == {"runtime.engines"}
+    assert users == {f"runtime.{engine}_engine"}
 
 
 BLOCKER = """

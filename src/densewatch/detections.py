@@ -137,14 +137,12 @@ class Detections:
             category_ids: original category id of each label, in label order (`ModelInfo.category_ids`).
         """
         xywh = np.concatenate([self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]], axis=1)
+        rounded = np.round(xywh.astype(np.float64), 3).tolist()  # in one go: there may be thousands
+        scores = np.round(self.scores.astype(np.float64), 6).tolist()
+        ids = [int(category_ids[label]) for label in self.labels.tolist()]
         return [
-            {
-                "image_id": image_id,
-                "category_id": int(category_ids[label]),
-                "bbox": [round(float(value), 3) for value in box],
-                "score": round(float(score), 6),
-            }
-            for box, score, label in zip(xywh, self.scores, self.labels, strict=True)
+            {"image_id": image_id, "category_id": category_id, "bbox": box, "score": score}
+            for category_id, box, score in zip(ids, rounded, scores, strict=True)
         ]
 
     def to_supervision(self) -> supervision.Detections:

@@ -10,7 +10,7 @@ from densewatch import __version__
 from densewatch.benchmarking.clock import Comparison, Contestant, Recording, compare, take_turns
 from densewatch.benchmarking.machine import Machine, describe_machine
 from densewatch.commit import code_commit
-from densewatch.runtime.engines import describe_engine
+from densewatch.runtime.engine import describe_engine
 
 if TYPE_CHECKING:
     from densewatch.benchmarking.torchvision_peer import TorchvisionPeer

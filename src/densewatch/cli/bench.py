@@ -63,7 +63,7 @@ def bench(
     """
     from densewatch.benchmarking.clock import WARM_UP
     from densewatch.benchmarking.report import run_benchmark
-    from densewatch.runtime.engines import EngineError
+    from densewatch.runtime.engine import EngineError
 
     encoded = _encoded(pictures)
     detector = load_detector(model, engine, threads, precision)

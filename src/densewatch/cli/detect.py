@@ -106,19 +106,19 @@ def detect(
       curl -s https://example.org/street.jpg | densewatch detect - --format json
     """
     items = choose_inputs(sources, save)
-    detector = load_detector(model, engine, threads, precision)
+    detector = load_detector(model, engine, threads, precision, pictures=len(items))
     settings = _Settings(threshold, iou, _class_names(only, detector.names), max_detections, max_pixels)
-    run = _Run(detector, settings, items, save)
+    run = _Run(detector, settings)
     writer = create_writer(output_format, detector.info, sys.stdout)
     try:
         with progress_bar("detecting", len(items)) as bar:
-            failed = run.write_to(writer, bar)
+            failed = run.write_to(writer, _tasks(items, save), bar)
     except KeyboardInterrupt:
         writer.finish()
         raise
     writer.finish()
-    if save is not None and run.saved:
-        say(f"{counted(len(run.saved), 'annotated picture')} in {save}")
+    if run.drawn:
+        say(f"{counted(run.drawn, 'annotated picture')} in {save}")
     if failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -134,64 +134,54 @@ class _Settings:
     max_pixels: int | None
 
 
-class _Run:
-    """One pass over the pictures."""
+@dataclass(frozen=True)
+class _Task:
+    """A picture to do; `target` is where it goes with boxes drawn, or why it can go nowhere, or None."""
 
-    def __init__(
-        self,
-        detector: Detector,
-        settings: _Settings,
-        items: Sequence[Source | SourceError],
-        save: Path | None,
-    ) -> None:
+    position: int
+    item: Source | SourceError
+    target: Path | OSError | None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a task: a report, unless the picture could not be done, and what went wrong."""
+
+    report: PictureReport | None
+    errors: tuple[Exception, ...]
+
+
+class _Run:
+    """One pass over the pictures, several of them at a time."""
+
+    def __init__(self, detector: Detector, settings: _Settings) -> None:
         self._detector = detector
         self._settings = settings
-        self._items = items
-        self._folder = save
-        files = (item.path for item in items if not isinstance(item, Exception))
-        self._inputs = {path for path in files if path is not None}
-        self.saved: set[Path] = set()
+        self.drawn = 0
 
-    def write_to(self, writer: Writer, bar: ProgressBar) -> int:
-        """Do every picture, and return how many could not be done."""
-        from densewatch.imaging.read import ImageError
-        from densewatch.runtime.engines import EngineError
+    def write_to(self, writer: Writer, tasks: Sequence[_Task], bar: ProgressBar) -> int:
+        """Do every picture, and return how many could not be done, or not be drawn."""
+        from densewatch.runtime.in_order import map_in_order
 
         failed = 0
-        for position, item in enumerate(self._items, start=1):
-            try:
-                report, image = self._find(position, item)
-            except (ImageError, EngineError, MemoryError) as error:
-                sentence = _why(item, error)
+        for task, outcome in zip(tasks, map_in_order(self._do, tasks, self._detector.workers), strict=True):
+            sentences = [_why(task.item, error) for error in outcome.errors]
+            for sentence in sentences:
                 report_error(sentence)
-                with bar.aside():
-                    writer.fail(item.name, sentence)
-                failed += 1
-            else:
-                with bar.aside():
-                    writer.add(report)
-                failed += not self._draw(report, image)
+            with bar.aside():
+                if outcome.report is None:
+                    writer.fail(task.item.name, sentences[0])
+                else:
+                    self._write(writer, outcome.report)
+            failed += bool(sentences)
+            self.drawn += task.target is not None and not sentences
             bar.advance()
         return failed
 
-    def _find(self, position: int, item: Source | SourceError) -> tuple[PictureReport, npt.NDArray[np.uint8]]:
-        """Return what was found in a picture, and the picture itself."""
-        if isinstance(item, Exception):
-            raise item
-        start = perf_counter()
-        limit = self._settings.max_pixels
-        image = item.read() if limit is None else item.read(max_pixels=limit)
-        read_ms = (perf_counter() - start) * 1000
-        detections, timing = self._detector.detect_timed(
-            image,
-            threshold=self._settings.threshold,
-            iou=self._settings.iou,
-            only=self._settings.only,
-            max_detections=self._settings.max_detections,
-        )
-        if detections.saturated:
-            warn(f"{item.name}: {self._what_cut(detections)}")
-        return PictureReport(position, item.name, detections, replace(timing, read_ms=read_ms)), image
+    def _write(self, writer: Writer, report: PictureReport) -> None:
+        if report.detections.saturated:
+            warn(f"{report.source}: {self._what_cut(report.detections)}")
+        writer.add(report)
 
     def _what_cut(self, detections: Detections) -> str:
         """Say which limit cut objects that passed the threshold, and what to do about it."""
@@ -205,23 +195,67 @@ class _Run:
             "threshold; raise --threshold, or export the model with a larger --topk"
         )
 
-    def _draw(self, report: PictureReport, image: npt.NDArray[np.uint8]) -> bool:
-        """Write the picture with boxes where that is wanted; return whether all went well."""
-        if self._folder is None:
-            return True
-        from densewatch.imaging.draw import annotated_path, draw, save_image
+    def _do(self, task: _Task) -> _Outcome:
+        """Read a picture, find its objects, draw them; this runs in several threads."""
+        from densewatch.imaging.read import ImageError
+        from densewatch.runtime.engine import EngineError
 
         try:
-            path = annotated_path(report.source, self._folder, self.saved, self._inputs)
-            save_image(path, draw(image, report.detections))
-        except OSError as error:
-            report_error(error)
-            return False
-        except MemoryError:
-            report_error(f"{report.source}: there is not enough memory to draw this picture")
-            return False
-        self.saved.add(path)
-        return True
+            report, image = self._find(task)
+        except (ImageError, EngineError, MemoryError) as error:
+            return _Outcome(None, (error,))
+        try:
+            _draw(image, report, task.target)
+        except (OSError, MemoryError) as error:
+            return _Outcome(report, (error,))
+        return _Outcome(report, ())
+
+    def _find(self, task: _Task) -> tuple[PictureReport, npt.NDArray[np.uint8]]:
+        """Return what was found in a picture, and the picture itself."""
+        if isinstance(task.item, Exception):
+            raise task.item
+        start = perf_counter()
+        limit = self._settings.max_pixels
+        image = task.item.read() if limit is None else task.item.read(max_pixels=limit)
+        read_ms = (perf_counter() - start) * 1000
+        detections, timing = self._detector.detect_timed(
+            image,
+            threshold=self._settings.threshold,
+            iou=self._settings.iou,
+            only=self._settings.only,
+            max_detections=self._settings.max_detections,
+        )
+        report = PictureReport(task.position, task.item.name, detections, replace(timing, read_ms=read_ms))
+        return report, image
+
+
+def _tasks(items: Sequence[Source | SourceError], folder: Path | None) -> list[_Task]:
+    """Number the pictures, and decide where each goes with boxes drawn; none goes over another."""
+    from densewatch.imaging.draw import annotated_path
+
+    inputs = {item.path for item in items if not isinstance(item, Exception) and item.path is not None}
+    taken: set[Path] = set()
+    tasks = []
+    for position, item in enumerate(items, start=1):
+        target: Path | OSError | None = None
+        if folder is not None and not isinstance(item, Exception):
+            try:
+                target = annotated_path(item.name, folder, taken, inputs)
+                taken.add(target)
+            except OSError as error:
+                target = error
+        tasks.append(_Task(position, item, target))
+    return tasks
+
+
+def _draw(image: npt.NDArray[np.uint8], report: PictureReport, target: Path | OSError | None) -> None:
+    """Write the picture with boxes where that is wanted."""
+    from densewatch.imaging.draw import draw, save_image
+
+    if isinstance(target, OSError):
+        raise target
+    if target is not None:
+        save_image(target, draw(image, report.detections))
 
 
 def _why(item: Source | SourceError, error: Exception) -> str:

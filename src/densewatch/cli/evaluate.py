@@ -100,13 +100,13 @@ def evaluate(
     from densewatch.data.dataset import DataError
     from densewatch.evaluation.run import UnknownClassError
     from densewatch.imaging.read import ImageError
-    from densewatch.runtime.engines import EngineError, describe_engine
+    from densewatch.runtime.engine import EngineError, describe_engine
     from densewatch.runtime.model_file import find_model
 
     _check_ahead(save_results)
-    detector = load_detector(model, engine, threads, precision)
     try:
         dataset, samples = read_samples(data, images, where, limit)
+        detector = load_detector(model, engine, threads, precision, pictures=len(samples))
         if save_results is not None:
             _refuse_to_overwrite(save_results, [data, find_model(model), *(item.path for item in samples)])
         results, saturated = _detect_all(detector, dataset, samples, threshold, iou)

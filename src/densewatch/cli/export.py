@@ -89,7 +89,7 @@ def export(
         from densewatch.export.model_file import export_model
         from densewatch.imaging.sources import FileSource, expand_sources
         from densewatch.models.checkpoint import load_network
-        from densewatch.runtime.engines import EngineError
+        from densewatch.runtime.engine import EngineError
     except ImportError as error:
         stop(f"exporting needs PyTorch and ONNX ({error}): {how_to_install('export')}")
     target = output or checkpoint.with_suffix(".onnx")

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from densewatch.metadata import ModelInfo
 
 _TORCHVISION = "torchvision:"
-_COMPILED = "compiled"  # beside the models, as `runtime.engines.create_engine` has it
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="List, inspect, fetch and convert models."
@@ -183,9 +182,9 @@ def cache(
       densewatch models cache
       densewatch models cache --clear
     """
-    from densewatch.runtime.model_file import models_dir
+    from densewatch.runtime.model_file import compiled_dir
 
-    folder = models_dir().parent / _COMPILED
+    folder = compiled_dir()
     if clear:
         _empty(folder)
     networks = [path for path in folder.glob("*") if path.is_dir()]
@@ -214,7 +213,7 @@ def _size(folder: Path) -> int:
 
 def _convert(architecture: str, weights: Path, model_file: Path) -> None:
     """Turn torchvision's weights into a model file, and say where it is."""
-    from densewatch.runtime.engines import EngineError
+    from densewatch.runtime.engine import EngineError
 
     say("converting the weights, and comparing the boxes with PyTorch's")
     try:

@@ -80,16 +80,34 @@ WhereOption = Annotated[
 ]
 
 
+_PICTURES_PER_STREAM = 4
+"""With fewer, most of the time would go by with one stream at work, on a share of the cores."""
+
+
 def load_detector(
-    model: str | None, engine: EngineName, threads: int | None, precision: PrecisionName
+    model: str | None,
+    engine: EngineName,
+    threads: int | None,
+    precision: PrecisionName,
+    *,
+    pictures: int = 1,
 ) -> Detector:
-    """Load a model, or end the program with the sentence that says why that cannot be."""
+    """Load a model, or end the program with the sentence that says why that cannot be.
+
+    Args:
+        model: as `load` takes it, and the next three.
+        engine: likewise.
+        threads: likewise.
+        precision: likewise.
+        pictures: how many there are to do; many are done several at a time.
+    """
     from densewatch.runtime.detector import load
-    from densewatch.runtime.engines import EngineError
+    from densewatch.runtime.engine import EngineError
     from densewatch.runtime.model_file import UnknownModelError
 
+    streams = max(1, pictures // _PICTURES_PER_STREAM)
     try:
-        return load(model, engine=engine, threads=threads, precision=precision)
+        return load(model, engine=engine, threads=threads, precision=precision, streams=streams)
     except UnknownModelError as error:
         stop_for_unknown_model(error)
     except (ValueError, OSError, EngineError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,10 +26,15 @@ class PictureDetector(Protocol):
         """Class names in label order."""
         ...
 
-    def detect(
-        self, source: Path, *, threshold: float | None, iou: float | None, only: Sequence[str] | None
-    ) -> Detections:
-        """Find the objects of the classes `only` in a picture file."""
+    def detect_many(
+        self,
+        sources: Iterable[Path],
+        *,
+        threshold: float | None,
+        iou: float | None,
+        only: Sequence[str] | None,
+    ) -> Iterator[Detections]:
+        """Find the objects of the classes `only` in one picture file after another."""
         ...
 
 
@@ -91,8 +96,9 @@ def collect_results(
     known = _shared_names(detector, dataset, samples)
     category_ids = [id_of.get(name, -1) for name in detector.names]  # -1 is never used: `only` leaves it out
     results: list[dict[str, Any]] = []
-    for sample in samples:
-        detections = detector.detect(sample.path, threshold=threshold, iou=iou, only=known)
+    paths = (sample.path for sample in samples)
+    found = detector.detect_many(paths, threshold=threshold, iou=iou, only=known)
+    for sample, detections in zip(samples, found, strict=True):
         results += detections.to_coco(sample.image_id, category_ids)
         if detections.saturated:
             on_saturated(sample)

@@ -15,7 +15,8 @@ from densewatch.imaging.read import read_image
 from densewatch.imaging.resize import batch, prepare
 from densewatch.metadata import EqualityProof, ModelInfo, ResizePolicy
 from densewatch.models.candidates import CandidateNet
-from densewatch.runtime.engines import Engine, Output, create_engine
+from densewatch.runtime.engine import Engine, Output
+from densewatch.runtime.engines import create_engine
 
 MAX_BOX_ERROR_PX = 0.1
 MAX_SCORE_ERROR = 1e-3
@@ -82,7 +83,7 @@ def prove(net: CandidateNet, model_file: Path, info: ModelInfo, pictures: Sequen
     engines = [create_engine(model_file, name, precision="float32") for name in ("openvino", "onnxruntime")]
     shapes: list[tuple[int, int, int]] = []
     differences: list[Difference] = []
-    for images in _inputs(info.resize, pictures):
+    for images in proof_inputs(info.resize, pictures):
         shapes.append((images.shape[0], images.shape[1], images.shape[2]))
         expected = _run(net, images)
         for engine in engines:
@@ -95,7 +96,7 @@ def prove(net: CandidateNet, model_file: Path, info: ModelInfo, pictures: Sequen
         min_score=min(difference.min_score for difference in differences),
         max_box_error_px=max(difference.box_error_px for difference in differences),
         max_score_error=max(difference.score_error for difference in differences),
-        engine=", ".join(f"{engine.name} {engine.version} {engine.numeric_type}" for engine in engines),
+        engine=", ".join(f"{engine_title(engine)} {engine.numeric_type}" for engine in engines),
     )
 
 
@@ -105,8 +106,7 @@ def compare(expected: Output, actual: Output) -> Difference:
     Which candidates make the last places of a level's top-k may hang on the last bit of a score. So those
     with a score of at least 0.05 are looked up in the other output, and at least the best 100 of the batch.
     """
-    best = expected[1].max(axis=2)
-    min_score = min(_MIN_SCORE, float(np.sort(best, axis=None)[-_MIN_CANDIDATES:][0]))
+    best, min_score = expected[1].max(axis=2), lowest_score(expected)
     compared, box_error, score_error = 0, 0.0, 0.0
     for picture in range(len(best)):
         chosen = best[picture] >= min_score
@@ -118,6 +118,12 @@ def compare(expected: Output, actual: Output) -> Difference:
         box_error = max([box_error, *(box for box, _ in errors)])
         score_error = max([score_error, *(score for _, score in errors)])
     return Difference(compared, min_score, box_error, score_error)
+
+
+def lowest_score(output: Output) -> float:
+    """Return from which score on candidates are compared: 0.05, or less so that they are a hundred."""
+    best = np.sort(output[1].max(axis=2), axis=None)
+    return min(_MIN_SCORE, float(best[-_MIN_CANDIDATES:][0]))
 
 
 def _nearest(
@@ -133,6 +139,11 @@ def _nearest(
     return float(box_errors[nearest]), float(score_errors[nearest])
 
 
+def engine_title(engine: Engine) -> str:
+    """Return name and version of an engine."""
+    return f"{engine.name} {engine.version}"
+
+
 def _check(difference: Difference, engine: Engine, shape: tuple[int, int, int]) -> None:
     within = difference.box_error_px <= MAX_BOX_ERROR_PX and difference.score_error <= MAX_SCORE_ERROR
     if not within:  # written so that NaN fails
@@ -143,7 +154,7 @@ def _check(difference: Difference, engine: Engine, shape: tuple[int, int, int]) 
         )
 
 
-def _inputs(policy: ResizePolicy, pictures: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
+def proof_inputs(policy: ResizePolicy, pictures: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield batches uint8 [N, H, W, 3] of the pictures: at the model's own size, and at two others."""
     sides = [side for side in _SIDES_PX if (policy.mode, policy.size) != ("longer", side)]
     others = [policy.model_copy(update={"mode": "longer", "size": side}) for side in sides[: _NUM_SIZES - 1]]

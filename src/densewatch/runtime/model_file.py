@@ -61,6 +61,11 @@ def models_dir() -> Path:
     return platformdirs.user_cache_path("densewatch") / "models"
 
 
+def compiled_dir() -> Path:
+    """Return the folder in the user's cache where compiled networks lie; it may not exist yet."""
+    return platformdirs.user_cache_path("densewatch") / "compiled"
+
+
 def find_model(model: str | Path | None = None) -> Path:
     """Return the path of a model file.
 

@@ -8,7 +8,7 @@ import torch
 
 from densewatch.models.candidates import CandidateNet
 from densewatch.models.retinanet import RetinaNet
-from densewatch.runtime.engines import Output
+from densewatch.runtime.engine import Output
 
 
 class TorchEngine:
@@ -17,6 +17,7 @@ class TorchEngine:
     name = "torch"
     version = str(torch.__version__)
     numeric_type = "float32"
+    streams = 1
 
     def __init__(self, network: RetinaNet, device: torch.device) -> None:
         """Wrap a network.

@@ -1,0 +1,142 @@
+"""OpenVINO as an engine: the default on CPUs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from densewatch.runtime.engine import (
+    INPUT,
+    OUTPUTS,
+    EngineError,
+    Output,
+    Precision,
+    check_names,
+    failed_at,
+    first_line,
+)
+
+if TYPE_CHECKING:
+    import openvino
+
+_TYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+_log = logging.getLogger(__name__)
+
+
+class OpenVinoEngine:
+    """OpenVINO on the CPU: the default, and the fastest there.
+
+    One network serves pictures of all sizes: compiled for a fixed size it is at most a tenth faster, and a
+    folder of photos has many sizes. Compiled networks are kept in `cache_dir`, for the next time.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self, path: Path, *, threads: int, precision: Precision, cache_dir: Path | None, streams: int = 1
+    ) -> None:
+        """Compile the network, or load it compiled.
+
+        Args:
+            path: model file.
+            threads: at least 1.
+            streams: how many pictures are computed at the same time, at most `threads`.
+            precision: `auto` is bfloat16 where the CPU computes it in hardware, else float32.
+            cache_dir: where compiled networks are kept; None compiles anew.
+
+        Raises:
+            EngineError: OpenVINO cannot read the model, or the CPU has no bfloat16.
+        """
+        library = import_openvino()
+        core = library.Core()
+        config = {
+            "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+            "NUM_STREAMS": str(streams),
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": _precision(core, precision),
+        }
+        network = _compile(core, path, config, cache_dir)
+        check_names(path, [port.any_name for port in (*network.inputs, *network.outputs)])
+        hint = network.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self.version: str = library.get_version().split("-")[0]
+        self.numeric_type = _TYPES.get(hint, hint)
+        self.threads: int = network.get_property("INFERENCE_NUM_THREADS")
+        self.streams = streams
+        self._idle: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
+        for _ in range(streams):
+            self._idle.put(network.create_infer_request())
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> Output:
+        """See `Engine`; where all streams are busy, it waits for the next one that is not."""
+        request = self._idle.get()
+        try:
+            outputs = request.infer({INPUT: np.ascontiguousarray(images)}, share_inputs=True)
+        except RuntimeError as error:
+            raise failed_at(images, "OpenVINO", error) from error
+        finally:
+            self._idle.put(request)
+        return outputs[OUTPUTS[0]], outputs[OUTPUTS[1]]
+
+
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry. Everything of ours that needs OpenVINO gets it here.
+
+    `import openvino` reports its use to its maker unless the package `openvino_telemetry` is missing.
+    densewatch tells nobody anything: to its process that package is missing, and OpenVINO does without.
+
+    Raises:
+        EngineError: OpenVINO is not installed.
+    """
+    modules = cast(dict[str, ModuleType | None], sys.modules)
+    modules.setdefault("openvino_telemetry", None)
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineError(f"OpenVINO cannot be imported ({error}): pip install openvino") from error
+    return cast(ModuleType, openvino)
+
+
+def _precision(core: openvino.Core, precision: Precision) -> str:
+    has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "bfloat16" and not has_bfloat16:
+        raise EngineError("this CPU does not compute bfloat16 in hardware; use --precision float32 or auto")
+    return "f32" if precision == "float32" or not has_bfloat16 else "bf16"
+
+
+def _compile(
+    core: openvino.Core, path: Path, config: dict[str, Any], cache_dir: Path | None
+) -> openvino.CompiledModel:
+    """Compile the network with the cache, or without it where the cache cannot be used."""
+    problem = None
+    if cache_dir is not None:
+        try:
+            folder = cache_dir / _digest(path)
+            folder.mkdir(parents=True, exist_ok=True)
+            return core.compile_model(path, "CPU", {**config, "CACHE_DIR": str(folder)})
+        except (OSError, RuntimeError) as error:
+            problem = error
+    try:
+        network = core.compile_model(path, "CPU", config)
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO cannot run {path}: {first_line(error)}") from error
+    if problem is not None:
+        _log.warning("no compiled network in %s, so every start compiles: %s", cache_dir, first_line(problem))
+    return network
+
+
+def _digest(path: Path) -> str:
+    """Return the start of the file's SHA-256, the name of its cache folder.
+
+    OpenVINO itself knows a cached network by path, size and time in whole seconds, and would run the old
+    network of a file that is written anew.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from densewatch.imaging.read import ImageError, read_image
+from densewatch.imaging.read import ImageError, read_image, read_reduced
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -34,6 +34,12 @@ def scene(height: int = 48, width: int = 64) -> Pixels:
     image = np.stack(ramps, axis=2).astype(np.uint8)
     image[:12, :12], image[:12, -12:], image[-12:, :12] = RED, GREEN, BLUE
     return image
+
+
+def smooth(height: int, width: int) -> Pixels:
+    """Return a picture without fine detail, which survives every way of scaling."""
+    colours = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(colours, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def encode(image: Pixels | Image.Image, kind: str, **options: Any) -> bytes:
@@ -352,3 +358,41 @@ def test_photos_are_read_as_pillow_reads_them(shared: Path) -> None:
     for path in photos:
         with Image.open(path) as picture:
             np.testing.assert_array_equal(read_image(path), np.asarray(picture.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("enough", "size"),
+    [((30, 40), (30, 40)), ((31, 40), (60, 80)), ((61, 80), (120, 160)), ((121, 1), (240, 320))],
+)
+def test_a_large_jpeg_is_read_at_the_size_that_is_enough(
+    enough: tuple[int, int], size: tuple[int, int]
+) -> None:
+    """And looks like the whole picture, scaled."""
+    data, asked = encode(smooth(240, 320), "jpeg", quality=95), []
+
+    def needed(whole: tuple[int, int]) -> tuple[int, int]:
+        asked.append(whole)
+        return enough
+
+    image, whole = read_reduced(data, needed)
+    assert (image.shape, whole, asked) == ((*size, 3), (240, 320), [(240, 320)])
+    scaled = cv2.resize(read_image(data), size[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(image.astype(int) - scaled).mean() < 1.5
+
+
+def test_a_turned_jpeg_is_reduced_upright() -> None:
+    """Orientation 6: what is needed, and what is told, is about the picture as people see it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(smooth(240, 320), "jpeg", exif=exif, quality=95)
+    image, whole = read_reduced(data, lambda size: (size[0] // 4, size[1] // 8))
+    assert (image.shape, whole) == ((80, 60, 3), (320, 240))
+    assert np.abs(image.astype(int) - cv2.resize(read_image(data), (60, 80), interpolation=3)).mean() < 1.5
+
+
+def test_odd_sizes_are_rounded_up_and_other_kinds_are_read_whole() -> None:
+    assert read_reduced(encode(smooth(63, 101), "jpeg"), lambda _: (7, 11))[0].shape == (8, 13, 3)
+    for kind in ("png", "webp"):
+        assert read_reduced(encode(smooth(64, 96), kind), lambda _: (8, 8))[0].shape == (64, 96, 3)
+    cmyk = Image.fromarray(smooth(64, 96)).convert("CMYK")
+    assert read_reduced(encode(cmyk, "jpeg"), lambda _: (8, 8))[0].shape == (64, 96, 3)

@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from densewatch.imaging.read import read_image
-from densewatch.imaging.resize import Prepared, batch, clip_boxes, prepare, resized_size, restore_boxes
+from densewatch.imaging.resize import (
+    Prepared,
+    batch,
+    clip_boxes,
+    needed_size,
+    prepare,
+    resized_size,
+    restore_boxes,
+)
 from densewatch.metadata import TORCHVISION_RESIZE, ResizePolicy
 
 PAD = (124, 116, 104)
@@ -101,13 +109,32 @@ def test_prepared_pictures_keep_their_promises(height: int, width: int, policy: 
     assert 0 <= padded_columns - columns < policy.multiple
     assert (prepared.pixels[rows:] == PAD).all()
     assert (prepared.pixels[:, columns:] == PAD).all()
-    expected = image
-    if (rows, columns) != (height, width):
-        shrinks = rows < height or columns < width
-        method = cv2.INTER_AREA if policy.antialias and shrinks else cv2.INTER_LINEAR
-        expected = np.asarray(cv2.resize(image, (columns, rows), interpolation=method), np.uint8)
-    np.testing.assert_array_equal(prepared.pixels[:rows, :columns], expected)
+    if not policy.antialias or (2 * rows > height and 2 * columns > width):
+        expected = np.asarray(cv2.resize(image, (columns, rows)), np.uint8)
+        np.testing.assert_array_equal(prepared.pixels[:rows, :columns], expected)
     np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (960, 1280), (1080, 1920), (997, 1501), (2400, 3200)])
+def test_shrinking_averages(size: tuple[int, int]) -> None:
+    """As area averaging does, on something that looks like a picture."""
+    image = cv2.resize(noise(12, 16), size[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+    image[::3, :, 0] //= 2
+    prepared = prepare(image, ResizePolicy(mode="longer", size=320, max_size=None))
+    rows, columns = prepared.valid_size
+    expected = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    difference = np.abs(prepared.pixels[:rows, :columns].astype(int) - expected)
+    assert difference.mean() < 3
+
+
+def test_a_picture_that_was_read_at_a_reduced_size_is_prepared_as_the_whole_one() -> None:
+    policy = ResizePolicy(mode="longer", size=160, max_size=None)
+    reduced = prepare(noise(101, 151), policy, (403, 602))
+    whole = prepare(noise(403, 602), policy)
+    assert (reduced.valid_size, reduced.original_size) == (whole.valid_size, whole.original_size)
+    assert reduced.pixels.shape == whole.pixels.shape
+    assert needed_size((403, 602), policy) == whole.valid_size
+    assert needed_size((403, 602), TORCHVISION_RESIZE) == (403, 602)
 
 
 def test_antialias_averages_where_bilinear_picks() -> None:

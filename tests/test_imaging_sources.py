@@ -20,9 +20,9 @@ from densewatch.imaging.sources import (
     FileSource,
     SourceError,
     UrlSource,
+    as_source,
     expand_sources,
     natural_key,
-    read_source,
     without_password,
 )
 
@@ -282,9 +282,9 @@ def test_one_picture_is_read_from_a_path_a_url_or_bytes(server: str, folder: Pat
     sources_of_one: list[str | Path | bytes] = [f"http://{server}/a.png", picture_bytes()]
     (folder / "one.png").write_bytes(picture_bytes())
     sources_of_one += [folder / "one.png", str(folder / "one.png")]
-    assert [read_source(source).shape for source in sources_of_one] == [(6, 8, 3)] * 4
+    assert [as_source(source).read().shape for source in sources_of_one] == [(6, 8, 3)] * 4
     with pytest.raises(SourceError, match="ftp is not supported"):
-        read_source("ftp://host/a.png")
+        as_source("ftp://host/a.png")
 
 
 def test_importing_is_light() -> None:

@@ -162,3 +162,29 @@ def test_import_is_fast_and_light() -> None:
     seconds, heavy = zip(*(run.split(maxsplit=1) for run in runs), strict=True)
     assert sorted(map(float, seconds))[1] < 0.3
     assert {text.strip() for text in heavy} == {"set()"}
+
+
+def test_a_large_jpeg_gives_the_boxes_of_the_whole_picture(tmp_path: Path) -> None:
+    """The file is decoded at a quarter of its size; boxes are in pixels of the whole."""
+    policy = ResizePolicy(mode="longer", size=SIZE[1], max_size=None, pad_value=(0, 0, 0))
+    detector = dw.load(write_tiny_model(tmp_path / "tiny.onnx", tiny_info(resize=policy)))
+    height, width = 4 * SIZE[0], 4 * SIZE[1]
+    Image.fromarray(PICTURE).resize((width, height), Image.Resampling.NEAREST).save(
+        tmp_path / "large.jpg", quality=95
+    )
+    detections = detector.detect(tmp_path / "large.jpg", threshold=0.8)
+    assert found(detections) == {(label, tuple(side * 4 for side in box)) for label, box in EXPECTED}
+    assert detections.size == (height, width)
+    with pytest.raises(ImageError, match="above the limit"):
+        detector.detect(tmp_path / "large.jpg", max_pixels=height * width - 1)
+
+
+def test_ways_of_suppression(model: Path) -> None:
+    detector = dw.load(model)
+    both = draw_squares(SIZE, [(64, 64, 32, "chair")]) + draw_squares(SIZE, [(64, 64, 32, "car")])
+    assert detector.detect(both, threshold=0.9).counts() == {"chair": 1, "car": 1}
+    assert len(detector.detect(both, threshold=0.9, nms="agnostic")) == 1
+    with pytest.raises(ValueError, match="unknown suppression 'gready': did you mean 'greedy'"):
+        detector.detect(both, nms="gready")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="treshold"):
+        detector.detect(both, treshold=0.9)  # type: ignore[call-arg]

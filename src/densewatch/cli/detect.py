@@ -16,6 +16,7 @@ from densewatch.cli.options import (
     EngineOption,
     IouOption,
     ModelOption,
+    NmsOption,
     PrecisionOption,
     ThreadsOption,
     load_detector,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from densewatch.detections import Detections
     from densewatch.imaging.sources import Source, SourceError
-    from densewatch.runtime.detector import Detector
+    from densewatch.runtime.detector import Detector, Settings
 
 
 def detect(
@@ -87,6 +88,7 @@ def detect(
             show_default="200 million",
         ),
     ] = None,
+    nms: NmsOption = "greedy",
     model: ModelOption = None,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
@@ -107,7 +109,15 @@ def detect(
     """
     items = choose_inputs(sources, save)
     detector = load_detector(model, engine, threads, precision, pictures=len(items))
-    settings = _Settings(threshold, iou, _class_names(only, detector.names), max_detections, max_pixels)
+    settings: Settings = {
+        "threshold": threshold,
+        "iou": iou,
+        "only": _class_names(only, detector.names),
+        "max_detections": max_detections,
+        "nms": nms,
+    }
+    if max_pixels is not None:
+        settings["max_pixels"] = max_pixels
     run = _Run(detector, settings)
     writer = create_writer(output_format, detector.info, sys.stdout)
     try:
@@ -121,17 +131,6 @@ def detect(
         say(f"{counted(run.drawn, 'annotated picture')} in {save}")
     if failed:
         raise typer.Exit(SOME_FAILED)
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What counts as a result; None leaves the choice to the model."""
-
-    threshold: float | None
-    iou: float | None
-    only: Sequence[str] | None
-    max_detections: int | None
-    max_pixels: int | None
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ class _Outcome:
 class _Run:
     """One pass over the pictures, several of them at a time."""
 
-    def __init__(self, detector: Detector, settings: _Settings) -> None:
+    def __init__(self, detector: Detector, settings: Settings) -> None:
         self._detector = detector
         self._settings = settings
         self.drawn = 0
@@ -185,7 +184,7 @@ class _Run:
 
     def _what_cut(self, detections: Detections) -> str:
         """Say which limit cut objects that passed the threshold, and what to do about it."""
-        most = self._settings.max_detections
+        most = self._settings["max_detections"]
         if most is not None and len(detections) == most:
             return (
                 f"--max-detections {most} cut objects that passed the threshold; a larger number shows more"
@@ -205,28 +204,27 @@ class _Run:
         except (ImageError, EngineError, MemoryError) as error:
             return _Outcome(None, (error,))
         try:
-            _draw(image, report, task.target)
+            if image is not None:
+                _draw(image, report, task.target)
         except (OSError, MemoryError) as error:
             return _Outcome(report, (error,))
         return _Outcome(report, ())
 
-    def _find(self, task: _Task) -> tuple[PictureReport, npt.NDArray[np.uint8]]:
-        """Return what was found in a picture, and the picture itself."""
+    def _find(self, task: _Task) -> tuple[PictureReport, npt.NDArray[np.uint8] | None]:
+        """Return what was found in a picture, and the picture itself where it is to be drawn."""
+        from densewatch.imaging.read import DEFAULT_MAX_PIXELS
+
         if isinstance(task.item, Exception):
             raise task.item
+        if task.target is None:  # the detector reads large photos at a reduced size
+            detections, timing = self._detector.detect_timed(task.item, **self._settings)
+            return PictureReport(task.position, task.item.name, detections, timing), None
         start = perf_counter()
-        limit = self._settings.max_pixels
-        image = task.item.read() if limit is None else task.item.read(max_pixels=limit)
+        image = task.item.read(max_pixels=self._settings.get("max_pixels", DEFAULT_MAX_PIXELS))
         read_ms = (perf_counter() - start) * 1000
-        detections, timing = self._detector.detect_timed(
-            image,
-            threshold=self._settings.threshold,
-            iou=self._settings.iou,
-            only=self._settings.only,
-            max_detections=self._settings.max_detections,
-        )
-        report = PictureReport(task.position, task.item.name, detections, replace(timing, read_ms=read_ms))
-        return report, image
+        detections, timing = self._detector.detect_timed(image, **self._settings)
+        timing = replace(timing, read_ms=read_ms)
+        return PictureReport(task.position, task.item.name, detections, timing), image
 
 
 def _tasks(items: Sequence[Source | SourceError], folder: Path | None) -> list[_Task]:
@@ -254,8 +252,8 @@ def _draw(image: npt.NDArray[np.uint8], report: PictureReport, target: Path | OS
 
     if isinstance(target, OSError):
         raise target
-    if target is not None:
-        save_image(target, draw(image, report.detections))
+    assert target is not None
+    save_image(target, draw(image, report.detections))
 
 
 def _why(item: Source | SourceError, error: Exception) -> str:

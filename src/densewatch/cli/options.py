@@ -58,6 +58,14 @@ IouOption = Annotated[
         show_default="the model's own, usually 0.5",
     ),
 ]
+NmsOption = Annotated[
+    Literal["greedy", "agnostic", "soft", "merge"],
+    typer.Option(
+        "--nms",
+        help="What becomes of boxes that overlap: the best of a class stays (greedy), the best of all "
+        "classes stays (agnostic), they lose score (soft), or they are averaged (merge).",
+    ),
+]
 ImagesOption = Annotated[
     Path | None,
     typer.Option(

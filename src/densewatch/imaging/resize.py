@@ -47,27 +47,39 @@ def resized_size(size: tuple[int, int], policy: ResizePolicy) -> tuple[int, int]
     return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
 
+def needed_size(size: tuple[int, int], policy: ResizePolicy) -> tuple[int, int]:
+    """Return the (height, width) that is enough of a picture of `size`, for `read_reduced`.
+
+    Decoding at a reduced size averages pixels, as `policy.antialias` has it; without, all pixels are needed.
+    """
+    return resized_size(size, policy) if policy.antialias else size
+
+
 def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
     """Return the (height, width) of `size` rounded up to `multiple`."""
     return -(-size[0] // multiple) * multiple, -(-size[1] // multiple) * multiple
 
 
-def prepare(image: npt.NDArray[np.uint8], policy: ResizePolicy) -> Prepared:
+def prepare(
+    image: npt.NDArray[np.uint8], policy: ResizePolicy, original_size: tuple[int, int] | None = None
+) -> Prepared:
     """Scale a picture without changing its aspect and pad it, as `policy` says.
 
     Args:
         image: uint8 [H, W, 3] RGB.
         policy: the resize policy of the model.
+        original_size: (height, width) of the picture, where `image` was read at a reduced size.
 
     Raises:
         ValueError: `image` is no uint8 array of shape [H, W, 3], or has no pixels.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"a picture is a uint8 array [H, W, 3], but this one is {image.dtype} {image.shape}")
-    original = (image.shape[0], image.shape[1])
+    given = (image.shape[0], image.shape[1])
+    original = original_size or given
     valid = resized_size(original, policy)
     padded = padded_size(valid, policy.multiple)
-    if original == valid == padded:
+    if given == valid == padded:
         return Prepared(np.ascontiguousarray(image), valid, original)
     pixels = np.empty((*padded, 3), np.uint8)
     _scale_into(pixels[: valid[0], : valid[1]], image, policy.antialias)
@@ -132,16 +144,22 @@ def restore_boxes(boxes: npt.NDArray[np.float32], prepared: Prepared) -> npt.NDA
 
 
 def _scale_into(target: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8], antialias: bool) -> None:
-    """Scale `image` to the size of `target`, a corner of the padded input, and write it there."""
+    """Scale `image` to the size of `target`, a corner of the padded input, and write it there.
+
+    Against aliasing, whole blocks of pixels are averaged until less than a factor of 2 is left, for which
+    bilinear interpolation looks at nearly every pixel: a quarter of the time of averaging by broken factors.
+    """
     height, width = target.shape[:2]
     if image.shape == target.shape:
         target[:] = image
         return
     import cv2
 
-    shrinks = height < image.shape[0] or width < image.shape[1]
-    interpolation = cv2.INTER_AREA if antialias and shrinks else cv2.INTER_LINEAR
-    cv2.resize(image, (width, height), dst=target, interpolation=interpolation)
+    blocks = min(image.shape[0] // height, image.shape[1] // width) if antialias else 1
+    if blocks > 1:
+        averaged = (-(-image.shape[1] // blocks), -(-image.shape[0] // blocks))
+        image = np.asarray(cv2.resize(image, averaged, interpolation=cv2.INTER_AREA), np.uint8)
+    cv2.resize(image, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
 
 
 def _pad(pixels: npt.NDArray[np.uint8], valid: tuple[int, int], pad_value: tuple[int, int, int]) -> None:

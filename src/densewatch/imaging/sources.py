@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from densewatch.imaging.read import DEFAULT_MAX_PIXELS, ImageError, read_image
+from densewatch.imaging.read import DEFAULT_MAX_PIXELS, ImageError, Size, read_reduced, whole
 
 if TYPE_CHECKING:
     import requests
@@ -68,7 +68,13 @@ class Source(ABC):
         Raises:
             ImageError: it cannot be read.
         """
-        return read_image(self.read_bytes(), name=self.name, max_pixels=max_pixels)
+        return self.read_reduced(whole, max_pixels=max_pixels)[0]
+
+    def read_reduced(
+        self, needed: Callable[[Size], Size], *, max_pixels: int = DEFAULT_MAX_PIXELS
+    ) -> tuple[npt.NDArray[np.uint8], Size]:
+        """Return the picture no smaller than what is needed, and its whole size: see `read.read_reduced`."""
+        return read_reduced(self.read_bytes(), needed, name=self.name, max_pixels=max_pixels)
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,11 @@ class FileSource(Source):
         except OSError as error:
             raise SourceError(self.name, error.strerror or str(error)) from error
 
-    def read(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> npt.NDArray[np.uint8]:
-        """Return the picture, upright; a picture bomb is refused before its bytes are read."""
-        return read_image(self.path, name=self.name, max_pixels=max_pixels)
+    def read_reduced(
+        self, needed: Callable[[Size], Size], *, max_pixels: int = DEFAULT_MAX_PIXELS
+    ) -> tuple[npt.NDArray[np.uint8], Size]:
+        """Do as any source does; a picture bomb is refused before its bytes are read."""
+        return read_reduced(self.path, needed, name=self.name, max_pixels=max_pixels)
 
 
 @dataclass(frozen=True)
@@ -147,26 +155,41 @@ class StandardInput(Source):
         return received
 
 
-def read_source(source: str | Path | bytes) -> npt.NDArray[np.uint8]:
-    """Read one picture, as `read_image` does, from an http(s) URL too.
+@dataclass(frozen=True)
+class EncodedPicture(Source):
+    """The bytes of a picture file, in memory.
 
-    Args:
-        source: a path, a URL, or the bytes of a picture file.
+    Attributes:
+        data: the bytes.
+    """
 
-    Returns:
-        uint8 [H, W, 3] RGB, upright.
+    data: bytes
+
+    def read_bytes(self) -> bytes:
+        """Return them."""
+        return self.data
+
+
+def as_source(picture: str | Path | bytes | Source) -> Source:
+    """Return one picture as a source: a path, an http(s) URL, or the bytes of a picture file.
 
     Raises:
-        ImageError: it cannot be read.
-        TypeError: `source` is none of these.
+        SourceError: it is a URL that is neither http nor https.
+        TypeError: it is none of these.
     """
-    scheme = _SCHEME.match(source) if isinstance(source, str) else None
+    if isinstance(picture, Source):
+        return picture
+    if isinstance(picture, bytes):
+        return EncodedPicture("the given bytes", picture)
+    if not isinstance(picture, str | os.PathLike):
+        raise TypeError(f"a picture is read from a path or from bytes, not from {type(picture).__name__}")
+    scheme = _SCHEME.match(picture) if isinstance(picture, str) else None
     if scheme is None:
-        return read_image(source)
+        return FileSource(str(picture))
     found = _url_source(scheme.string, scheme[1].lower())
     if isinstance(found, SourceError):
         raise found
-    return found.read()
+    return found
 
 
 def expand_sources(arguments: Sequence[str]) -> list[Source | SourceError]:

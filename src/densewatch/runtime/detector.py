@@ -7,22 +7,25 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from densewatch.detections import Detections, class_index
-from densewatch.imaging.resize import batch, prepare
-from densewatch.imaging.sources import read_source
+from densewatch.imaging.read import DEFAULT_MAX_PIXELS, Size
+from densewatch.imaging.resize import batch, needed_size, prepare
+from densewatch.imaging.sources import Source, as_source
 from densewatch.metadata import ModelInfo
 from densewatch.runtime.candidates import Filter, Limits, to_detections
 from densewatch.runtime.engine import Engine, EngineError, Precision
 from densewatch.runtime.engines import EngineName, create_engine
 from densewatch.runtime.in_order import map_in_order
 from densewatch.runtime.model_file import find_model, read_info
+from densewatch.runtime.suppression import Suppression
 
-Picture = str | Path | bytes | npt.NDArray[np.uint8]
-"""A path, an http(s) URL, the bytes of a picture file, or uint8 [H, W, 3] RGB, upright."""
+Picture = str | Path | bytes | Source | npt.NDArray[np.uint8]
+"""A path, an http(s) URL, the bytes of a picture file, a source, or uint8 [H, W, 3] RGB, upright."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,26 @@ class Timing:
         return {name: round(getattr(self, f"{name}_ms"), 3) for name in names}
 
 
+class Settings(TypedDict, total=False):
+    """What is looked for and how; what is left out is as the model has it, or as it says here.
+
+    Attributes:
+        threshold: lowest score, 0 to 1.
+        iou: objects of one class that overlap more than this are one object.
+        only: class name or names that are wanted; None is all.
+        max_detections: how many objects are kept, best first; None, as by default, is all.
+        nms: what becomes of boxes that overlap, see `Suppression`; `greedy` by default.
+        max_pixels: larger picture files are refused; 200 million by default.
+    """
+
+    threshold: float | None
+    iou: float | None
+    only: str | Sequence[str] | None
+    max_detections: int | None
+    nms: Suppression
+    max_pixels: int
+
+
 class Detector:
     """Finds objects in pictures.
 
@@ -69,56 +92,27 @@ class Detector:
         """Class names in label order."""
         return self.info.names
 
-    def detect(
-        self,
-        source: Picture,
-        *,
-        threshold: float | None = None,
-        iou: float | None = None,
-        only: str | Sequence[str] | None = None,
-        max_detections: int | None = None,
-    ) -> Detections:
+    def detect(self, source: Picture, **settings: Unpack[Settings]) -> Detections:
         """Find the objects in a picture.
 
         Args:
             source: a path, an http(s) URL, the bytes of a picture file, or uint8 [H, W, 3] RGB.
-            threshold: lowest score, 0 to 1; None is the model's own.
-            iou: objects of one class that overlap more than this are one object; None is the model's own.
-            only: class name or names that are wanted; None is all.
-            max_detections: how many objects are kept, best first; None is all.
+            settings: what is looked for and how, see `Settings`.
 
         Raises:
             ImageError: the picture cannot be read.
             EngineError: the engine failed at this picture.
             UnknownNameError: `only` has a name that is no class of the model.
             ValueError: a setting is out of its range, `only` is empty, or an array is no picture.
-            TypeError: `source` is nothing that a picture could be read from.
+            TypeError: `source` is nothing that a picture could be read from, or there is no such setting.
         """
-        wanted = self._filter(threshold, iou, only, max_detections)
-        return self._run(source, wanted)[0]
+        return self.detect_timed(source, **settings)[0]
 
-    def detect_timed(
-        self,
-        source: Picture,
-        *,
-        threshold: float | None = None,
-        iou: float | None = None,
-        only: str | Sequence[str] | None = None,
-        max_detections: int | None = None,
-    ) -> tuple[Detections, Timing]:
+    def detect_timed(self, source: Picture, **settings: Unpack[Settings]) -> tuple[Detections, Timing]:
         """Do as `detect` does, and say where the time went."""
-        wanted = self._filter(threshold, iou, only, max_detections)
-        return self._run(source, wanted)
+        return self._run(source, _Request.of(self.info, **settings))
 
-    def detect_many(
-        self,
-        sources: Iterable[Picture],
-        *,
-        threshold: float | None = None,
-        iou: float | None = None,
-        only: str | Sequence[str] | None = None,
-        max_detections: int | None = None,
-    ) -> Iterator[Detections]:
+    def detect_many(self, sources: Iterable[Picture], **settings: Unpack[Settings]) -> Iterator[Detections]:
         """Do as `detect` does with one picture after another; several are under way at the same time.
 
         While the engine computes, the next pictures are read and the boxes of the last are sorted out; loaded
@@ -126,37 +120,19 @@ class Detector:
         which are taken as results are asked for, but for a few ahead. Settings are checked at once; a picture
         that cannot be read raises when its turn comes.
         """
-        wanted = self._filter(threshold, iou, only, max_detections)
-        return map_in_order(lambda source: self._run(source, wanted)[0], sources, self.workers)
+        request = _Request.of(self.info, **settings)
+        return map_in_order(lambda source: self._run(source, request)[0], sources, self.workers)
 
     @property
     def workers(self) -> int:
         """How many pictures to have under way so that the engine never waits: one more than it computes."""
         return self.engine.streams + 1
 
-    def _filter(
-        self,
-        threshold: float | None,
-        iou: float | None,
-        only: str | Sequence[str] | None,
-        max_detections: int | None,
-    ) -> Filter:
-        """Fill in the model's own settings, and check all of them before any work is done."""
-        names = (only,) if isinstance(only, str) else only
-        if names is not None and not names:
-            raise ValueError("`only` names no class; leave it out to find objects of all classes")
-        return Filter(
-            threshold=self.info.threshold if threshold is None else threshold,
-            iou=self.info.iou if iou is None else iou,
-            labels=None if names is None else [class_index(name, self.names) for name in names],
-            limits=Limits(max_detections=max_detections),
-        )
-
-    def _run(self, source: Picture, wanted: Filter) -> tuple[Detections, Timing]:
+    def _run(self, source: Picture, request: _Request) -> tuple[Detections, Timing]:
         started = time.perf_counter()
-        image = source if isinstance(source, np.ndarray) else read_source(source)
+        image, size = self._read(source, request.max_pixels)
         read = time.perf_counter()
-        prepared = prepare(image, self.info.resize)
+        prepared = prepare(image, self.info.resize, size)
         ready = time.perf_counter()
         try:
             boxes, scores = self.engine(batch([prepared], self.info.resize.pad_value))
@@ -164,10 +140,50 @@ class Detector:
             name = f"{source}: " if isinstance(source, str | Path) else ""
             raise EngineError(f"{name}{error}") from error
         found = time.perf_counter()
-        detections = to_detections(boxes[0], scores[0], prepared, self.info, wanted)
+        detections = to_detections(boxes[0], scores[0], prepared, self.info, request.wanted)
         ended = time.perf_counter()
         stamps = np.diff([started, read, ready, found, ended]) * 1000
         return detections, Timing(*stamps.tolist())
+
+    def _read(self, source: Picture, max_pixels: int) -> tuple[npt.NDArray[np.uint8], Size | None]:
+        """Return a picture no smaller than the network needs it, and its whole size where that was read."""
+        if isinstance(source, np.ndarray):
+            return source, None
+        return as_source(source).read_reduced(
+            lambda size: needed_size(size, self.info.resize), max_pixels=max_pixels
+        )
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Settings that were checked and filled in, before any work is done."""
+
+    wanted: Filter
+    max_pixels: int
+
+    @classmethod
+    def of(
+        cls,
+        info: ModelInfo,
+        *,
+        threshold: float | None = None,
+        iou: float | None = None,
+        only: str | Sequence[str] | None = None,
+        max_detections: int | None = None,
+        nms: Suppression = "greedy",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> _Request:
+        names = (only,) if isinstance(only, str) else only
+        if names is not None and not names:
+            raise ValueError("`only` names no class; leave it out to find objects of all classes")
+        wanted = Filter(
+            threshold=info.threshold if threshold is None else threshold,
+            iou=info.iou if iou is None else iou,
+            labels=None if names is None else [class_index(name, info.names) for name in names],
+            limits=Limits(max_detections=max_detections),
+            suppression=nms,
+        )
+        return cls(wanted, max_pixels)
 
 
 def load(

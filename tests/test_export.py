@@ -16,41 +16,14 @@ from densewatch.cli.main import app
 from densewatch.export import model_file as exporting
 from densewatch.export.model_file import export_model
 from densewatch.export.proof import ExportError, compare
-from densewatch.metadata import ClassInfo, ModelInfo, ResizePolicy
 from densewatch.models.candidates import CandidateNet
 from densewatch.models.checkpoint import CheckpointError, save_checkpoint
-from densewatch.models.config import preset
 from densewatch.models.model_file_weights import read_model_file_weights
 from densewatch.models.retinanet import RetinaNet
 from densewatch.runtime.detector import load
 from densewatch.runtime.engines import create_engine
 from densewatch.runtime.model_file import read_info
-
-TOPK = 50
-CLASSES = (ClassInfo(name="person", id=1), ClassInfo(name="chair", id=62))
-
-
-def small_network(seed: int = 0) -> RetinaNet:
-    """Return a narrow RetinaNet whose random scores are spread out, so that comparing them says something."""
-    torch.manual_seed(seed)
-    narrow = {"width": 16, "depth": 1, "norm": "group", "groups": 4, "depthwise": True}
-    network = RetinaNet(preset("light", num_classes=2, head=narrow, pyramid={"width": 16}))
-    with torch.no_grad():
-        for parameter in network.parameters():  # no two are equal, as after training
-            parameter.add_(0.01 * torch.randn_like(parameter))
-        for parameter in network.class_head.output.parameters():
-            parameter.copy_(torch.randn_like(parameter) - 0.5)
-    return network.eval()
-
-
-def small_info(network: RetinaNet) -> ModelInfo:
-    return ModelInfo(
-        name="small",
-        family="retinanet",
-        architecture=network.config.model_dump(mode="json"),
-        classes=CLASSES,
-        resize=ResizePolicy(mode="longer", size=224, max_size=None),
-    )
+from small_network import TOPK, small_info, small_network
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ class ResizePolicy(_Strict):
             `longer` scales the longer side to `size`; `none` keeps the picture's own size.
         size: pixels.
         max_size: limit of the longer side in `shorter` mode.
-        antialias: shrink by averaging blocks of pixels while a factor of 2 is left, which spares decoding large
-            photos whole; False is plain bilinear, as torchvision's detectors do.
+        antialias: shrink by averaging blocks of pixels while a factor of 2 is left, which spares decoding
+            large photos whole; False is plain bilinear, as torchvision's detectors do.
         pad_value: RGB of the padding.
         multiple: height and width of the input are multiples of this.
     """

@@ -202,7 +202,8 @@ def test_a_picture_at_which_the_engine_fails_is_named_and_the_others_done(
 
     def load_failing(self: Any, *arguments: Any, **settings: Any) -> None:
         load(self, *arguments, **settings)
-        self._idle.put(FailingRequest(self._idle.get()))
+        idle = self._any_size._idle
+        idle.put(FailingRequest(idle.get()))
 
     monkeypatch.setattr(OpenVinoEngine, "__init__", load_failing)
     result = detect(model, "a.png", "b.png", "c.png", "--format", "jsonl")

@@ -7,15 +7,18 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
-from densewatch.runtime.engine import Engine, EngineError, Precision, describe_engine
+from densewatch.runtime.engine import Engine, EngineError, Output, Precision, describe_engine
 from densewatch.runtime.engines import EngineName, create_engine
-from densewatch.runtime.openvino_engine import import_openvino
+from densewatch.runtime.openvino_engine import OpenVinoEngine, import_openvino
 from tiny_model import draw_squares, tiny_info, write_tiny_model
 
 ENGINES: list[EngineName] = ["openvino", "onnxruntime"]
@@ -233,3 +236,58 @@ def test_nothing_is_reported_to_anyone(tmp_path: Path, name: EngineName) -> None
     assert done.stdout.strip() == "[]"
     strangers = [found for found in home.rglob("*") if "densewatch" not in found.parts]
     assert [str(found) for found in strangers if found.is_file()] == []
+
+
+def test_a_size_that_comes_often_is_compiled_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the same results, by whichever thread it is compiled."""
+    fixed: list[list[int]] = []
+    engine = create_engine(write_tiny_model(tmp_path / "tiny.onnx"), "openvino", threads=2, streams=2)
+    assert isinstance(engine, OpenVinoEngine)
+    read = engine._core.read_model
+
+    def noted(path: Path) -> Any:
+        model = read(path)
+        fixed.append(list(images.shape))
+        return model
+
+    library = SimpleNamespace(read_model=noted, compile_model=engine._core.compile_model)
+    monkeypatch.setattr(engine, "_core", library)
+    for images in (draw_squares((64, 96), [(32, 32, 32, "car")])[None], np.zeros((2, 64, 64, 3), np.uint8)):
+        with ThreadPoolExecutor(3) as pool:
+            outputs = list(pool.map(engine, [images] * 40))
+        first, *others = (candidates(output) for output in outputs)  # equal scores stand in any order
+        assert all(other == first for other in others)
+    assert fixed == [[1, 64, 96, 3], [2, 64, 64, 3]]
+    assert caplog.records == []
+
+
+def candidates(output: Output) -> list[list[tuple[float, ...]]]:
+    """Return the candidates of each picture, box and scores, sorted."""
+    return [
+        sorted(map(tuple, np.concatenate(both, axis=1).round(5).tolist()))
+        for both in zip(*output, strict=True)
+    ]
+
+
+def test_threads_that_all_come_first_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """In a new process: OpenVINO's binding sets itself up with the first array that it is given."""
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    code = f"""
+import sys, threading
+from pathlib import Path
+import numpy as np
+from densewatch.runtime.engines import create_engine
+sys.setswitchinterval(1e-6)
+engine = create_engine(Path({str(path)!r}), "openvino", threads=4, streams=4)
+start = threading.Barrier(4)
+def run():
+    start.wait()
+    engine(np.zeros((1, 64, 64, 3), np.uint8))
+threads = [threading.Thread(target=run) for _ in range(4)]
+for thread in threads:
+    thread.start()
+"""
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

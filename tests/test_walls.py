@@ -64,6 +64,7 @@ NOT_IN_A_PLAIN_INSTALL = [
     "timm",
     "onnx",
     "onnxscript",
+    "nncf",
     "onnxruntime",
     "faster_coco_eval",
     "pycocotools",

@@ -42,5 +42,10 @@ class CandidateNet(nn.Module):
 
 
 def _pick(values: Tensor, index: Tensor) -> Tensor:
-    """Return `[N, K, D]`: the rows `index` `[N, K]` of `values` `[N, A, D]`, picture by picture."""
-    return values.gather(1, index[:, :, None].expand(-1, -1, values.shape[2]))
+    """Return `[N, K, D]`: the rows `index` `[N, K]` of `values` `[N, A, D]`, picture by picture.
+
+    Whole rows are copied out of one long table: engines do that many times faster than `torch.gather`.
+    """
+    pictures, anchors, _ = values.shape
+    first = torch.arange(pictures, device=index.device)[:, None] * anchors
+    return values.flatten(0, 1)[index + first]

@@ -213,4 +213,5 @@ def load(
     path = find_model(model)
     for decoder in ("cv2", "PIL.Image"):  # now, so that the time of the first picture is its own
         importlib.import_module(decoder)
-    return Detector(read_info(path), create_engine(path, engine, threads, precision, streams))
+    info = read_info(path)
+    return Detector(info, create_engine(path, engine, threads, precision, streams, info.numeric_type))

@@ -25,7 +25,7 @@ class Engine(Protocol):
     Attributes:
         name: `openvino` or `onnxruntime`.
         version: of the library.
-        numeric_type: in which it computes: `float32`, `bfloat16`.
+        numeric_type: in which it computes: `float32`, `bfloat16`, `int8 and float32`, …
         threads: how many it uses.
         streams: how many pictures it computes at the same time, on a share of the threads each.
     """

@@ -21,6 +21,7 @@ def create_engine(
     threads: int | None = None,
     precision: Precision = "auto",
     streams: int = 1,
+    weights: str = "float32",
 ) -> Engine:
     """Load the network of a model file.
 
@@ -31,6 +32,8 @@ def create_engine(
         precision: `auto` is the fastest that the CPU computes in hardware, bfloat16 or float32.
         streams: how many pictures are computed at the same time, on a share of the threads each; never more
             than there are threads.
+        weights: numeric type of the model file, as its description has it; an int8 network computes in int8
+            whatever the precision of the rest.
 
     Raises:
         EngineError: the engine is missing, or refuses the model or a setting.
@@ -45,11 +48,16 @@ def create_engine(
     streams = min(streams, threads)
     if engine == "auto":
         engine = "openvino" if importlib.util.find_spec("openvino") else "onnxruntime"
+    made: Engine
     if engine == "onnxruntime":
-        return OnnxRuntimeEngine(path, threads=threads, precision=precision, streams=streams)
-    return OpenVinoEngine(
-        path, threads=threads, precision=precision, streams=streams, cache_dir=compiled_dir()
-    )
+        made = OnnxRuntimeEngine(path, threads=threads, precision=precision, streams=streams)
+    else:
+        made = OpenVinoEngine(
+            path, threads=threads, precision=precision, streams=streams, cache_dir=compiled_dir()
+        )
+    if weights == "int8":
+        made.numeric_type = f"int8 and {made.numeric_type}"
+    return made
 
 
 def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:

@@ -43,7 +43,7 @@ class OnnxRuntimeEngine:
         """
         if precision == "bfloat16":
             raise EngineError("ONNX Runtime runs models in float32 only; use --engine openvino for bfloat16")
-        library = _import_onnxruntime()
+        library = import_onnxruntime()
         options = library.SessionOptions()
         options.intra_op_num_threads = threads // streams
         options.inter_op_num_threads = 1
@@ -55,7 +55,7 @@ class OnnxRuntimeEngine:
             raise EngineError(f"ONNX Runtime cannot run {path}: {first_line(error)}") from error
         check_names(path, [port.name for port in (*self._session.get_inputs(), *self._session.get_outputs())])
         self.version: str = library.__version__
-        self.numeric_type = "float32"
+        self.numeric_type: str = "float32"
         self.threads = threads
         self.streams = streams
         self._busy = threading.BoundedSemaphore(streams)
@@ -70,7 +70,7 @@ class OnnxRuntimeEngine:
         return boxes, scores
 
 
-def _import_onnxruntime() -> ModuleType:
+def import_onnxruntime() -> ModuleType:
     """Import ONNX Runtime without its telemetry. Everything of ours that needs it gets it here.
 
     From 1.29 on it keeps an identity and a journal of its use in the user's cache and reports to its maker,

@@ -48,8 +48,9 @@ class Told:
         threshold: float | None,
         iou: float | None,
         only: Sequence[str] | None,
+        tiles: str,
     ) -> Iterator[Detections]:
-        del threshold, iou
+        del threshold, iou, tiles
         self.asked.append(only)
         label = np.array([self.names.index("person")])
         box = np.array([[1, 2, 4, 6]], np.float32)

@@ -19,6 +19,8 @@ from densewatch.cli.options import (
     NmsOption,
     PrecisionOption,
     ThreadsOption,
+    TilesOption,
+    check_tiles,
     load_detector,
 )
 from densewatch.cli.reports import PictureReport, counted, topk_in_words
@@ -89,6 +91,7 @@ def detect(
         ),
     ] = None,
     nms: NmsOption = "greedy",
+    tiles: TilesOption = "off",
     model: ModelOption = None,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
@@ -104,9 +107,11 @@ def detect(
     Examples:
       densewatch detect photo.jpg
       densewatch detect hall/ --only person,chair --save annotated/
+      densewatch detect stadium.jpg --tiles auto --save annotated/
       densewatch detect 'shop/**/*.jpg' --threshold 0.3 --format csv > objects.csv
       curl -s https://example.org/street.jpg | densewatch detect - --format json
     """
+    check_tiles(tiles)
     items = choose_inputs(sources, save)
     detector = load_detector(model, engine, threads, precision, pictures=len(items))
     settings: Settings = {
@@ -115,6 +120,7 @@ def detect(
         "only": _class_names(only, detector.names),
         "max_detections": max_detections,
         "nms": nms,
+        "tiles": tiles,
     }
     if max_pixels is not None:
         settings["max_pixels"] = max_pixels
@@ -198,10 +204,11 @@ class _Run:
         """Read a picture, find its objects, draw them; this runs in several threads."""
         from densewatch.imaging.read import ImageError
         from densewatch.runtime.engine import EngineError
+        from densewatch.runtime.tiles import TilesError
 
         try:
             report, image = self._find(task)
-        except (ImageError, EngineError, MemoryError) as error:
+        except (ImageError, EngineError, TilesError, MemoryError) as error:
             return _Outcome(None, (error,))
         try:
             if image is not None:

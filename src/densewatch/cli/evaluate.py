@@ -19,7 +19,9 @@ from densewatch.cli.options import (
     ModelOption,
     PrecisionOption,
     ThreadsOption,
+    TilesOption,
     WhereOption,
+    check_tiles,
     load_detector,
 )
 from densewatch.cli.reports import counted, topk_in_words
@@ -80,6 +82,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    tiles: TilesOption = "off",
     model: ModelOption = None,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
@@ -102,19 +105,21 @@ def evaluate(
     from densewatch.imaging.read import ImageError
     from densewatch.runtime.engine import EngineError, describe_engine
     from densewatch.runtime.model_file import find_model
+    from densewatch.runtime.tiles import TilesError
 
     _check_ahead(save_results)
+    check_tiles(tiles)
     try:
         dataset, samples = read_samples(data, images, where, limit)
         detector = load_detector(model, engine, threads, precision, pictures=len(samples))
         if save_results is not None:
             _refuse_to_overwrite(save_results, [data, find_model(model), *(item.path for item in samples)])
-        results, saturated = _detect_all(detector, dataset, samples, threshold, iou)
+        results, saturated = _detect_all(detector, dataset, samples, threshold, iou, tiles)
         metrics = _measure(data, results, samples, max_detections)
         _say_what_limits_cut(detector.info, dataset, results, samples, saturated, max_detections)
     except UnknownClassError as error:
         stop(error)
-    except (DataError, ImageError, EngineError) as error:
+    except (DataError, ImageError, EngineError, TilesError) as error:
         stop(error, SOME_FAILED)
     if output_format == "json":
         document = {
@@ -124,6 +129,7 @@ def evaluate(
             "engine": describe_engine(detector.engine),
             "threshold": threshold,
             "iou": detector.info.iou if iou is None else iou,
+            "tiles": tiles,
             "saturated_images": len(saturated),
             **metrics.to_dict(),
         }
@@ -179,7 +185,12 @@ def _split_where(where: str) -> tuple[str, str]:
 
 
 def _detect_all(
-    detector: Detector, dataset: Dataset, samples: Sequence[Sample], threshold: float, iou: float | None
+    detector: Detector,
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    threshold: float,
+    iou: float | None,
+    tiles: str,
 ) -> tuple[list[dict[str, Any]], list[Sample]]:
     """Return COCO results of all pictures, and those in which a limit of the model cut objects.
 
@@ -195,6 +206,7 @@ def _detect_all(
             samples,
             threshold=threshold,
             iou=iou,
+            tiles=tiles,
             on_picture=bar.advance,
             on_saturated=saturated.append,
         )

@@ -66,6 +66,15 @@ NmsOption = Annotated[
         "classes stays (agnostic), they lose score (soft), or they are averaged (merge).",
     ),
 ]
+TilesOption = Annotated[
+    str,
+    typer.Option(
+        "--tiles",
+        metavar="off|auto|COLSxROWS",
+        help="Look at parts of the picture more closely too, for far and small objects: as many as it needs "
+        "(auto), or such as 3x2. It takes as many times longer.",
+    ),
+]
 ImagesOption = Annotated[
     Path | None,
     typer.Option(
@@ -86,6 +95,17 @@ WhereOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def check_tiles(tiles: str) -> None:
+    """End the program where `--tiles` is no possible value."""
+    from densewatch.runtime.tiles import TilesError, parse_grid
+
+    try:
+        if tiles != "auto":
+            parse_grid(tiles)
+    except TilesError as error:
+        stop(f"--{error}")
 
 
 _PICTURES_PER_STREAM = 4

@@ -33,6 +33,7 @@ class PictureDetector(Protocol):
         threshold: float | None,
         iou: float | None,
         only: Sequence[str] | None,
+        tiles: str,
     ) -> Iterator[Detections]:
         """Find the objects of the classes `only` in one picture file after another."""
         ...
@@ -71,6 +72,7 @@ def collect_results(
     *,
     threshold: float = LOW_THRESHOLD,
     iou: float | None = None,
+    tiles: str = "off",
     on_picture: Callable[[], None] = lambda: None,
     on_saturated: Callable[[Sample], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
@@ -84,6 +86,7 @@ def collect_results(
         samples: pictures of it.
         threshold: lowest score.
         iou: of NMS; None is the detector's own.
+        tiles: parts of a picture that are looked at more closely, as `Detector` has it.
         on_picture: called after each picture.
         on_saturated: called with each sample in which a limit of the detector cut objects.
 
@@ -97,7 +100,7 @@ def collect_results(
     category_ids = [id_of.get(name, -1) for name in detector.names]  # -1 is never used: `only` leaves it out
     results: list[dict[str, Any]] = []
     paths = (sample.path for sample in samples)
-    found = detector.detect_many(paths, threshold=threshold, iou=iou, only=known)
+    found = detector.detect_many(paths, threshold=threshold, iou=iou, only=known, tiles=tiles)
     for sample, detections in zip(samples, found, strict=True):
         results += detections.to_coco(sample.image_id, category_ids)
         if detections.saturated:

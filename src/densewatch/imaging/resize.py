@@ -60,6 +60,12 @@ def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
     return -(-size[0] // multiple) * multiple, -(-size[1] // multiple) * multiple
 
 
+def check_pixels(image: npt.NDArray[np.uint8]) -> None:
+    """Raise `ValueError` unless an array is a picture: uint8 [H, W, 3] with at least one pixel."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"a picture is a uint8 array [H, W, 3], but this one is {image.dtype} {image.shape}")
+
+
 def prepare(
     image: npt.NDArray[np.uint8], policy: ResizePolicy, original_size: tuple[int, int] | None = None
 ) -> Prepared:
@@ -73,8 +79,7 @@ def prepare(
     Raises:
         ValueError: `image` is no uint8 array of shape [H, W, 3], or has no pixels.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"a picture is a uint8 array [H, W, 3], but this one is {image.dtype} {image.shape}")
+    check_pixels(image)
     given = (image.shape[0], image.shape[1])
     original = original_size or given
     valid = resized_size(original, policy)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -14,15 +15,17 @@ import numpy.typing as npt
 
 from densewatch.detections import Detections, class_index
 from densewatch.imaging.read import DEFAULT_MAX_PIXELS, Size
-from densewatch.imaging.resize import batch, needed_size, prepare
+from densewatch.imaging.resize import check_pixels, needed_size
 from densewatch.imaging.sources import Source, as_source
 from densewatch.metadata import ModelInfo
 from densewatch.runtime.candidates import Filter, Limits, to_detections
-from densewatch.runtime.engine import Engine, EngineError, Precision
+from densewatch.runtime.engine import Engine, EngineError, Output, Precision
 from densewatch.runtime.engines import EngineName, create_engine
 from densewatch.runtime.in_order import map_in_order
 from densewatch.runtime.model_file import find_model, read_info
+from densewatch.runtime.seams import merge_tiles
 from densewatch.runtime.suppression import Suppression
+from densewatch.runtime.tiles import batches, parse_grid, plan_tiles, prepare_parts
 
 Picture = str | Path | bytes | Source | npt.NDArray[np.uint8]
 """A path, an http(s) URL, the bytes of a picture file, a source, or uint8 [H, W, 3] RGB, upright."""
@@ -64,6 +67,8 @@ class Settings(TypedDict, total=False):
         only: class name or names that are wanted; None is all.
         max_detections: how many objects are kept, best first; None, as by default, is all.
         nms: what becomes of boxes that overlap, see `Suppression`; `greedy` by default.
+        tiles: parts of the picture that are looked at more closely, for far and small objects: `off`, as by
+            default, `auto`, or `COLSxROWS`, see `plan_tiles`.
         max_pixels: larger picture files are refused; 200 million by default.
     """
 
@@ -72,6 +77,7 @@ class Settings(TypedDict, total=False):
     only: str | Sequence[str] | None
     max_detections: int | None
     nms: Suppression
+    tiles: str
     max_pixels: int
 
 
@@ -130,28 +136,46 @@ class Detector:
 
     def _run(self, source: Picture, request: _Request) -> tuple[Detections, Timing]:
         started = time.perf_counter()
-        image, size = self._read(source, request.max_pixels)
+        image, size = self._read(source, request)
         read = time.perf_counter()
-        prepared = prepare(image, self.info.resize, size)
+        plan = plan_tiles(size, self.info, request.tiles)
+        parts = prepare_parts(image, plan, self.info.resize, size)
         ready = time.perf_counter()
+        found: list[Detections] = []
+        network_s = 0.0
+        for images in batches(parts, self.info.resize.pad_value):
+            boxes, scores, seconds = self._compute(images, source)
+            network_s += seconds
+            members = parts[len(found) : len(found) + len(images)]
+            found += map(
+                partial(to_detections, info=self.info, wanted=request.in_part), boxes, scores, members
+            )
+        detections = merge_tiles(found, plan, request.wanted)
+        boxes_s = time.perf_counter() - ready - network_s
+        stages = np.array([read - started, ready - read, network_s, boxes_s]) * 1000
+        return detections, Timing(*stages.tolist())
+
+    def _read(self, source: Picture, request: _Request) -> tuple[npt.NDArray[np.uint8], Size]:
+        """Return a picture no smaller than the network needs it, and the size of the whole."""
+        if isinstance(source, np.ndarray):
+            check_pixels(source)
+            return source, (source.shape[0], source.shape[1])
+
+        def needed(size: Size) -> Size:
+            has_tiles = len(plan_tiles(size, self.info, request.tiles)) > 1
+            return size if has_tiles else needed_size(size, self.info.resize)
+
+        return as_source(source).read_reduced(needed, max_pixels=request.max_pixels)
+
+    def _compute(self, images: npt.NDArray[np.uint8], source: Picture) -> tuple[*Output, float]:
+        """Return boxes [N, K, 4] and scores [N, K, C] of prepared pictures, and the seconds that took."""
+        begun = time.perf_counter()
         try:
-            boxes, scores = self.engine(batch([prepared], self.info.resize.pad_value))
+            boxes, scores = self.engine(images)
         except EngineError as error:
             name = f"{source}: " if isinstance(source, str | Path) else ""
             raise EngineError(f"{name}{error}") from error
-        found = time.perf_counter()
-        detections = to_detections(boxes[0], scores[0], prepared, self.info, request.wanted)
-        ended = time.perf_counter()
-        stamps = np.diff([started, read, ready, found, ended]) * 1000
-        return detections, Timing(*stamps.tolist())
-
-    def _read(self, source: Picture, max_pixels: int) -> tuple[npt.NDArray[np.uint8], Size | None]:
-        """Return a picture no smaller than the network needs it, and its whole size where that was read."""
-        if isinstance(source, np.ndarray):
-            return source, None
-        return as_source(source).read_reduced(
-            lambda size: needed_size(size, self.info.resize), max_pixels=max_pixels
-        )
+        return boxes, scores, time.perf_counter() - begun
 
 
 @dataclass(frozen=True)
@@ -159,7 +183,13 @@ class _Request:
     """Settings that were checked and filled in, before any work is done."""
 
     wanted: Filter
+    tiles: str
     max_pixels: int
+
+    @property
+    def in_part(self) -> Filter:
+        """What is wanted of each part: a limit is for the whole picture, whose best is known at the end."""
+        return replace(self.wanted, limits=replace(self.wanted.limits, max_detections=None))
 
     @classmethod
     def of(
@@ -171,6 +201,7 @@ class _Request:
         only: str | Sequence[str] | None = None,
         max_detections: int | None = None,
         nms: Suppression = "greedy",
+        tiles: str = "off",
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> _Request:
         names = (only,) if isinstance(only, str) else only
@@ -183,7 +214,9 @@ class _Request:
             limits=Limits(max_detections=max_detections),
             suppression=nms,
         )
-        return cls(wanted, max_pixels)
+        if tiles != "auto":
+            parse_grid(tiles)
+        return cls(wanted, tiles, max_pixels)
 
 
 def load(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from densewatch.benchmarking import machine, torchvision_peer
-from densewatch.benchmarking.clock import Recording, compare, take_turns
+from densewatch.benchmarking.clock import Recording, compare, pictures_per_second, take_turns
 from densewatch.benchmarking.pictures import drawn_picture
 from densewatch.benchmarking.report import run_benchmark
 from densewatch.benchmarking.torchvision_peer import TorchvisionPeer, architecture_like
@@ -64,7 +64,10 @@ def test_nothing_to_measure_is_an_error(pictures: list[bytes], runs: int) -> Non
 def test_summary_has_percentiles_of_every_stage() -> None:
     values = np.arange(1.0, 102.0)
     summary = Recording({"read": values, "total": values * 2}).summary()
-    assert summary == {"read": {"p50": 51.0, "p95": 96.0}, "total": {"p50": 102.0, "p95": 192.0}}
+    assert summary == {
+        "read": {"p50": 51.0, "p95": 96.0, "p99": 100.0},
+        "total": {"p50": 102.0, "p95": 192.0, "p99": 200.0},
+    }
 
 
 def test_ratios_say_how_many_times_as_long_the_peer_takes() -> None:
@@ -116,7 +119,10 @@ def test_bench_prints_what_was_measured(tmp_path: Path) -> None:
         assert word in document["model"]
     table = CliRunner().invoke(app, arguments).stdout
     assert table.startswith("machine")
-    assert "ours p50" in table
+    assert "ours p99" in table
+    assert document["cold_ms"].keys() == {"load", "first_picture"}
+    assert document["pictures_per_second"] > 1
+    assert document["peak_memory_mb"] > 50
 
 
 def test_bench_refuses_to_time_pictures_that_are_not_there(tmp_path: Path) -> None:
@@ -155,27 +161,55 @@ class FakePeer:
         return {"read": 1000.0, "prepare": 2000.0, "network": 3000.0, "boxes": 4000.0, "total": 10_000.0}
 
 
+Load = Callable[[int], Detector]
+
+
 @pytest.fixture
-def detector(tmp_path: Path) -> Detector:
-    return load(write_tiny_model(tmp_path / "tiny.onnx"), threads=1, precision="float32")
+def load_tiny(tmp_path: Path) -> Load:
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    return lambda streams: load(path, threads=1, precision="float32", streams=streams)
 
 
-def test_a_report_with_a_peer_has_its_figures_and_the_ratios(detector: Detector) -> None:
-    peer = cast(TorchvisionPeer, FakePeer("net", threads=1))
-    report = run_benchmark(detector, [drawn_picture()], runs=3, peer=peer)
+def test_throughput_is_measured_for_long_enough() -> None:
+    counts: list[int] = []
+
+    def work(pictures: Sequence[bytes]) -> None:
+        counts.append(len(pictures))
+        time.sleep(len(pictures) * 1e-3)
+
+    assert pictures_per_second(work, [b"a", b"b"], seconds=0.2) == pytest.approx(1000, rel=0.3)
+    assert counts[0] == 8
+    assert counts[-1] >= 100
+
+
+def test_another_engine_takes_part(tmp_path: Path) -> None:
+    model = str(write_tiny_model(tmp_path / "tiny.onnx"))
+    arguments = ["bench", "--model", model, "--runs", "2", "--threads", "1", "--peer", "onnxruntime"]
+    document = json.loads(CliRunner().invoke(app, [*arguments, "--format", "json"]).stdout)
+    assert "onnxruntime" in document["peer"]["model"]
+    assert document["peer"]["timing_ms"].keys() == document["timing_ms"].keys()
+
+
+def test_a_report_with_a_peer_has_its_figures_and_the_ratios(load_tiny: Load) -> None:
+    report = run_benchmark(
+        load_tiny, [drawn_picture()], runs=3, make_peer=lambda ours: FakePeer("net", ours.engine.threads)
+    )
     document = report.to_dict()
-    assert set(document) == {"machine", "code", "model", "pictures", "runs", "timing_ms", "peer"}
+    assert set(document) == {
+        *("machine", "code", "model", "pictures", "runs", "cold_ms", "timing_ms"),
+        *("pictures_per_second", "peak_memory_mb", "peer"),
+    }
     assert set(document["peer"]) == {"model", "timing_ms", "ratio_of_medians", "median_of_ratios"}
     assert document["peer"]["model"] == "a fake net on 1 threads"
-    assert document["peer"]["timing_ms"]["total"] == {"p50": 10_000.0, "p95": 10_000.0}
+    assert document["peer"]["timing_ms"]["total"] == {"p50": 10_000.0, "p95": 10_000.0, "p99": 10_000.0}
     assert document["peer"]["timing_ms"].keys() == document["timing_ms"].keys()
     ours_ms = document["timing_ms"]["total"]["p50"]
     assert document["peer"]["ratio_of_medians"] == pytest.approx(10_000 / ours_ms, rel=0.01)
     assert report.comparison == compare(report.ours, recording(10_000, 10_000, 10_000))
 
 
-def test_a_report_without_a_peer_has_no_place_for_one(detector: Detector) -> None:
-    assert "peer" not in run_benchmark(detector, [drawn_picture()], runs=1).to_dict()
+def test_a_report_without_a_peer_has_no_place_for_one(load_tiny: Load) -> None:
+    assert "peer" not in run_benchmark(load_tiny, [drawn_picture()], runs=1).to_dict()
 
 
 def test_the_table_sets_the_peer_beside_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +221,7 @@ def test_the_table_sets_the_peer_beside_ours(tmp_path: Path, monkeypatch: pytest
         line.split(maxsplit=1) for line in lines
     ]
     (total,) = (line.split() for line in lines if line.startswith("total"))
-    assert total[3:] == ["10000.0", "10000.0"]
+    assert total[4:] == ["10000.0"] * 3
     assert lines[-1].startswith("the peer takes ")
     assert "times as long" in lines[-1]
 

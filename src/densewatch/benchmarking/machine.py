@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,16 @@ def describe_machine() -> Machine:
         cores=available_cores(),
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
     )
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that this process has had in use so far, in MB; NaN where nobody counts it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def _cpuinfo_value(cpuinfo: str, *keys: str) -> str:

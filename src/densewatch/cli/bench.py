@@ -15,11 +15,11 @@ from densewatch.extras import how_to_install
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from densewatch.benchmarking.report import BenchmarkReport
+    from densewatch.benchmarking.report import BenchmarkReport, Peer
     from densewatch.benchmarking.torchvision_peer import TorchvisionPeer
     from densewatch.runtime.detector import Detector
 
-PeerName = Literal["torchvision", "torchvision-v1", "torchvision-v2"]
+PeerName = Literal["onnxruntime", "openvino", "torchvision", "torchvision-v1", "torchvision-v2"]
 
 
 def bench(
@@ -37,8 +37,8 @@ def bench(
     peer: Annotated[
         PeerName | None,
         typer.Option(
-            help="Let torchvision's own RetinaNet (eager PyTorch, random weights) take turns with ours; "
-            "torchvision is the version that the model comes nearest to.",
+            help="Who takes turns with ours: another engine with the same model, or torchvision's own "
+            "RetinaNet (eager PyTorch, random weights), as a rule the version that the model is nearest to.",
             show_default=False,
         ),
     ] = None,
@@ -59,18 +59,29 @@ def bench(
     Examples:
       densewatch bench
       densewatch bench photos/ --runs 50 --threads 2 --format json
+      densewatch bench street.jpg --peer onnxruntime
       densewatch bench street.jpg --model retinanet-r50-v2 --peer torchvision
     """
     from densewatch.benchmarking.clock import WARM_UP
+    from densewatch.benchmarking.engine_peer import EnginePeer
     from densewatch.benchmarking.report import run_benchmark
     from densewatch.runtime.engine import EngineError
 
     encoded = _encoded(pictures)
-    detector = load_detector(model, engine, threads, precision)
-    opponent = None if peer is None else _peer(peer, detector)
+
+    def load(streams: int) -> Detector:
+        return load_detector(model, engine, threads, precision, streams=streams)
+
+    def make_peer(detector: Detector) -> Peer:
+        if peer in ("onnxruntime", "openvino"):
+            return EnginePeer(load_detector(model, peer, detector.engine.threads, "auto"))
+        return _torchvision(peer or "torchvision", detector)
+
     try:
         with progress_bar("measuring", (WARM_UP + runs) * len(encoded)) as bar:
-            report = run_benchmark(detector, encoded, runs=runs, peer=opponent, on_turn=bar.advance)
+            report = run_benchmark(
+                load, encoded, runs=runs, make_peer=make_peer if peer else None, on_turn=bar.advance
+            )
     except EngineError as error:
         stop(error, SOME_FAILED)
     if output_format == "json":
@@ -104,7 +115,7 @@ def _encoded(pictures: Sequence[str] | None) -> list[bytes]:
     return encoded
 
 
-def _peer(name: PeerName, detector: Detector) -> TorchvisionPeer:
+def _torchvision(name: str, detector: Detector) -> TorchvisionPeer:
     from densewatch.benchmarking.torchvision_peer import TorchvisionPeer, architecture_like
 
     architectures = {
@@ -119,6 +130,7 @@ def _peer(name: PeerName, detector: Detector) -> TorchvisionPeer:
 
 
 def _print_table(report: BenchmarkReport) -> None:
+    from densewatch.benchmarking.clock import PERCENTILES
     from densewatch.cli.writers import results_console, results_table
 
     console = results_console(sys.stdout)
@@ -135,12 +147,18 @@ def _print_table(report: BenchmarkReport) -> None:
         if text is not None:
             console.print(f"{key:<9} {text}", soft_wrap=True)
     ours, peers = report.ours.summary(), report.peers.summary() if report.peers is not None else None
-    headings = ["ms", "ours p50", "ours p95", *(["peer p50", "peer p95"] if peers is not None else [])]
+    whose = ("ours", "peer") if peers is not None else ("ours",)
+    headings = ["ms", *(f"{name} p{percent}" for name in whose for percent in PERCENTILES)]
     table = results_table(console, headings, text=["ms"])
     for stage, figures in ours.items():
         row = [*figures.values(), *(peers[stage].values() if peers is not None else [])]
         table.add_row(stage, *(f"{value:.1f}" for value in row))
     console.print(table)
+    console.print(
+        f"cold: {report.load_ms:.0f} ms to load, {report.first_ms:.0f} ms for the first picture; warm, many "
+        f"at once: {report.throughput:.1f} pictures a second; at most {report.peak_memory_mb:.0f} MB",
+        soft_wrap=True,
+    )
     if report.comparison is not None:
         console.print(
             f"the peer takes {report.comparison.ratio_of_medians:.2f} times as long (ratio of medians; "

@@ -119,6 +119,7 @@ def load_detector(
     precision: PrecisionName,
     *,
     pictures: int = 1,
+    streams: int | None = None,
 ) -> Detector:
     """Load a model, or end the program with the sentence that says why that cannot be.
 
@@ -128,12 +129,13 @@ def load_detector(
         threads: likewise.
         precision: likewise.
         pictures: how many there are to do; many are done several at a time.
+        streams: how many at a time; None leaves that to `pictures`.
     """
     from densewatch.runtime.detector import load
     from densewatch.runtime.engine import EngineError
     from densewatch.runtime.model_file import UnknownModelError
 
-    streams = max(1, pictures // _PICTURES_PER_STREAM)
+    streams = streams or max(1, pictures // _PICTURES_PER_STREAM)
     try:
         return load(model, engine=engine, threads=threads, precision=precision, streams=streams)
     except UnknownModelError as error:

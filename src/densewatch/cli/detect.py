@@ -13,6 +13,7 @@ import typer
 from densewatch.cli.console import SOME_FAILED, ProgressBar, progress_bar, report_error, say, stop, warn
 from densewatch.cli.inputs import choose_inputs
 from densewatch.cli.options import (
+    DeadlineOption,
     EngineOption,
     IouOption,
     ModelOption,
@@ -21,6 +22,7 @@ from densewatch.cli.options import (
     ThreadsOption,
     TilesOption,
     check_tiles,
+    deadline_ms,
     load_detector,
 )
 from densewatch.cli.reports import PictureReport, counted, topk_in_words
@@ -92,6 +94,7 @@ def detect(
     ] = None,
     nms: NmsOption = "greedy",
     tiles: TilesOption = "off",
+    deadline: DeadlineOption = None,
     model: ModelOption = None,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
@@ -108,6 +111,7 @@ def detect(
       densewatch detect photo.jpg
       densewatch detect hall/ --only person,chair --save annotated/
       densewatch detect stadium.jpg --tiles auto --save annotated/
+      densewatch detect gate.jpg --tiles auto --deadline 200ms
       densewatch detect 'shop/**/*.jpg' --threshold 0.3 --format csv > objects.csv
       curl -s https://example.org/street.jpg | densewatch detect - --format json
     """
@@ -121,6 +125,7 @@ def detect(
         "max_detections": max_detections,
         "nms": nms,
         "tiles": tiles,
+        "deadline_ms": deadline_ms(deadline),
     }
     if max_pixels is not None:
         settings["max_pixels"] = max_pixels
@@ -186,6 +191,8 @@ class _Run:
     def _write(self, writer: Writer, report: PictureReport) -> None:
         if report.detections.saturated:
             warn(f"{report.source}: {self._what_cut(report.detections)}")
+        if report.timing.left_out is not None:
+            warn(f"{report.source}: the deadline left no time for {report.timing.left_out}")
         writer.add(report)
 
     def _what_cut(self, detections: Detections) -> str:

@@ -75,6 +75,16 @@ TilesOption = Annotated[
         "(auto), or such as 3x2. It takes as many times longer.",
     ),
 ]
+DeadlineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline",
+        metavar="TIME",
+        help="Time for a picture once it is read, such as 100ms: tiles and resolution are given up to keep "
+        "it, and what was left out is said.",
+        show_default=False,
+    ),
+]
 ImagesOption = Annotated[
     Path | None,
     typer.Option(
@@ -106,6 +116,16 @@ def check_tiles(tiles: str) -> None:
             parse_grid(tiles)
     except TilesError as error:
         stop(f"--{error}")
+
+
+def deadline_ms(text: str | None) -> float | None:
+    """Return `--deadline` in milliseconds, or end the program where it is no time."""
+    from densewatch.runtime.deadline import DeadlineError, parse_deadline
+
+    try:
+        return None if text is None else parse_deadline(text)
+    except DeadlineError as error:
+        stop(f"--deadline: {error}")
 
 
 _PICTURES_PER_STREAM = 4

@@ -30,7 +30,7 @@ class PictureReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the picture's record in the JSON formats."""
         height, width = self.detections.size
-        return {
+        record: dict[str, Any] = {
             "source": self.source,
             "width": width,
             "height": height,
@@ -39,6 +39,9 @@ class PictureReport:
             "counts": self.detections.counts(),
             "timing_ms": self.timing.to_dict(),
         }
+        if self.timing.left_out is not None:
+            record["left_out"] = self.timing.left_out
+        return record
 
 
 def topk_in_words(info: ModelInfo) -> str:

@@ -19,6 +19,7 @@ from densewatch.imaging.resize import check_pixels, needed_size
 from densewatch.imaging.sources import Source, as_source
 from densewatch.metadata import ModelInfo
 from densewatch.runtime.candidates import Filter, Limits, to_detections
+from densewatch.runtime.deadline import Cost, Look, choose, looks
 from densewatch.runtime.engine import Engine, EngineError, Output, Precision
 from densewatch.runtime.engines import EngineName, create_engine
 from densewatch.runtime.in_order import map_in_order
@@ -40,12 +41,14 @@ class Timing:
         prepare_ms: resize and padding.
         network_ms: the engine.
         boxes_ms: thresholds, NMS and the way back to the picture's own pixels.
+        left_out: the closest look that a deadline did not leave time for, such as `3x2 tiles`; else None.
     """
 
     read_ms: float
     prepare_ms: float
     network_ms: float
     boxes_ms: float
+    left_out: str | None = None
 
     @property
     def total_ms(self) -> float:
@@ -69,6 +72,8 @@ class Settings(TypedDict, total=False):
         nms: what becomes of boxes that overlap, see `Suppression`; `greedy` by default.
         tiles: parts of the picture that are looked at more closely, for far and small objects: `off`, as by
             default, `auto`, or `COLSxROWS`, see `plan_tiles`.
+        deadline_ms: time for a picture once it is read: tiles, and then resolution, are given up until what
+            pictures have cost so far fits into it; None, as by default, gives up nothing.
         max_pixels: larger picture files are refused; 200 million by default.
     """
 
@@ -78,6 +83,7 @@ class Settings(TypedDict, total=False):
     max_detections: int | None
     nms: Suppression
     tiles: str
+    deadline_ms: float | None
     max_pixels: int
 
 
@@ -92,6 +98,7 @@ class Detector:
     def __init__(self, info: ModelInfo, engine: Engine) -> None:
         self.info = info
         self.engine = engine
+        self._cost = Cost()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -136,36 +143,68 @@ class Detector:
 
     def _run(self, source: Picture, request: _Request) -> tuple[Detections, Timing]:
         started = time.perf_counter()
-        image, size = self._read(source, request)
+        image, size, chosen = self._read(source, request)
+        look, left_out = chosen
         read = time.perf_counter()
-        plan = plan_tiles(size, self.info, request.tiles)
-        parts = prepare_parts(image, plan, self.info.resize, size)
+        parts = prepare_parts(image, look.plan, look.policy, size)
         ready = time.perf_counter()
         found: list[Detections] = []
         network_s = 0.0
-        for images in batches(parts, self.info.resize.pad_value):
+        for images in batches(parts, look.policy.pad_value):
             boxes, scores, seconds = self._compute(images, source)
             network_s += seconds
             members = parts[len(found) : len(found) + len(images)]
             found += map(
                 partial(to_detections, info=self.info, wanted=request.in_part), boxes, scores, members
             )
-        detections = merge_tiles(found, plan, request.wanted)
-        boxes_s = time.perf_counter() - ready - network_s
-        stages = np.array([read - started, ready - read, network_s, boxes_s]) * 1000
-        return detections, Timing(*stages.tolist())
+        detections = merge_tiles(found, look.plan, request.wanted)
+        ended = time.perf_counter()
+        self._cost.add(look.pixels, (ended - read) * 1000)
+        return detections, Timing(
+            read_ms=(read - started) * 1000,
+            prepare_ms=(ready - read) * 1000,
+            network_ms=network_s * 1000,
+            boxes_ms=(ended - ready - network_s) * 1000,
+            left_out=left_out,
+        )
 
-    def _read(self, source: Picture, request: _Request) -> tuple[npt.NDArray[np.uint8], Size]:
-        """Return a picture no smaller than the network needs it, and the size of the whole."""
+    def _read(
+        self, source: Picture, request: _Request
+    ) -> tuple[npt.NDArray[np.uint8], Size, tuple[Look, str | None]]:
+        """Return a picture no smaller than it is needed, the size of the whole, and how to look at it."""
         if isinstance(source, np.ndarray):
             check_pixels(source)
-            return source, (source.shape[0], source.shape[1])
+            size = (source.shape[0], source.shape[1])
+            return source, size, self._choose(size, request)
+        chosen: list[tuple[Look, str | None]] = []
 
         def needed(size: Size) -> Size:
-            has_tiles = len(plan_tiles(size, self.info, request.tiles)) > 1
-            return size if has_tiles else needed_size(size, self.info.resize)
+            chosen.append(self._choose(size, request))
+            look = chosen[0][0]
+            return size if len(look.plan) > 1 else needed_size(size, look.policy)
 
-        return as_source(source).read_reduced(needed, max_pixels=request.max_pixels)
+        image, size = as_source(source).read_reduced(needed, max_pixels=request.max_pixels)
+        return image, size, chosen[0] if chosen else self._choose(size, request)
+
+    def _choose(self, size: Size, request: _Request) -> tuple[Look, str | None]:
+        """Return how to look at a picture of this size, and what a deadline leaves out."""
+        if request.deadline_ms is None:
+            return Look(plan_tiles(size, self.info, request.tiles), self.info.resize, request.tiles), None
+        ways = looks(size, self.info, request.tiles)
+        if not self._cost.known:
+            self._measure(ways[0])
+        look = choose(ways, self._cost, request.deadline_ms)
+        return look, None if look == ways[-1] else ways[-1].title
+
+    def _measure(self, look: Look) -> None:
+        """Find out what a picture costs: the second of two empty ones, since the first one prepares much."""
+        empty = np.zeros((look.plan[0].height, look.plan[0].width, 3), np.uint8)
+        for _ in range(2):
+            begun = time.perf_counter()
+            images = next(batches(prepare_parts(empty, look.plan, look.policy), look.policy.pad_value))
+            self.engine(images)
+            milliseconds = (time.perf_counter() - begun) * 1000
+        self._cost.add(look.pixels, milliseconds)
 
     def _compute(self, images: npt.NDArray[np.uint8], source: Picture) -> tuple[*Output, float]:
         """Return boxes [N, K, 4] and scores [N, K, C] of prepared pictures, and the seconds that took."""
@@ -184,6 +223,7 @@ class _Request:
 
     wanted: Filter
     tiles: str
+    deadline_ms: float | None
     max_pixels: int
 
     @property
@@ -202,6 +242,7 @@ class _Request:
         max_detections: int | None = None,
         nms: Suppression = "greedy",
         tiles: str = "off",
+        deadline_ms: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> _Request:
         names = (only,) if isinstance(only, str) else only
@@ -216,7 +257,9 @@ class _Request:
         )
         if tiles != "auto":
             parse_grid(tiles)
-        return cls(wanted, tiles, max_pixels)
+        if deadline_ms is not None and not deadline_ms > 0:
+            raise ValueError(f"deadline_ms must be more than 0, not {deadline_ms}")
+        return cls(wanted, tiles, deadline_ms, max_pixels)
 
 
 def load(

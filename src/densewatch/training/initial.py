@@ -11,7 +11,7 @@ from densewatch.models.checkpoint import CheckpointError, read_checkpoint
 from densewatch.models.mobilenet_weights import load_mobilenet_v2
 from densewatch.models.model_file_weights import read_model_file_weights
 from densewatch.models.retinanet import RetinaNet
-from densewatch.runtime.model_file import ModelNotFoundError, embedded_model, find_model
+from densewatch.runtime.model_file import ModelNotFoundError, find_model
 from densewatch.training.settings import TrainingError
 
 
@@ -52,9 +52,6 @@ def _read_weights(init: Path) -> dict[str, Tensor]:
     if init.suffix == ".safetensors":
         return read_checkpoint(init)[0]
     try:
-        path = find_model(str(init))
-        if path == embedded_model():  # it computes in int8; its weights as trained lie beside it
-            return read_checkpoint(path.with_suffix(".safetensors"))[0]
-        return read_model_file_weights(path)
+        return read_model_file_weights(find_model(str(init)))
     except ModelNotFoundError as error:
         raise CheckpointError(f"init: {error}") from error

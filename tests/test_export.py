@@ -151,6 +151,16 @@ def test_compare(boxes: np.ndarray, scores: np.ndarray, box_error_px: float, sco
     assert difference.score_error == pytest.approx(score_error, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("boxes", "scores"),
+    [(BOXES * np.float32("nan"), SCORES), (BOXES, SCORES * np.float32("nan"))],
+    ids=["boxes", "scores"],
+)
+def test_what_is_no_number_is_never_near(boxes: np.ndarray, scores: np.ndarray) -> None:
+    difference = compare((BOXES, SCORES), (boxes, scores))
+    assert np.isnan([difference.box_error_px, difference.score_error]).any()
+
+
 @pytest.mark.usefixtures("given_graph")
 def test_command_line(tmp_path: Path) -> None:
     network = small_network()

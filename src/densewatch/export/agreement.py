@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from densewatch.export.proof import ExportError, engine_title, lowest_score, proof_inputs
+from densewatch.export.proof import ExportError, candidate_errors, engine_title, lowest_score, proof_inputs
 from densewatch.metadata import EngineAgreement, ResizePolicy
 from densewatch.runtime.cores import available_cores
-from densewatch.runtime.engine import Output
 from densewatch.runtime.onnxruntime_engine import OnnxRuntimeEngine
 from densewatch.runtime.openvino_engine import OpenVinoEngine
 
@@ -48,8 +47,8 @@ def check_agreement(
         output = first(images)
         lowest = lowest_score(output)
         min_score = min(min_score, lowest)
-        errors += _differences(output, second(images), lowest)
-        int8_errors += _differences(output, exact(images), lowest)
+        errors += candidate_errors(output, second(images), lowest, _nearest)
+        int8_errors += candidate_errors(output, exact(images), lowest, _nearest)
     box_error, score_error = _most(errors)
     allowed = np.maximum(MAX_ERRORS, _most(int8_errors))
     engines = (engine_title(first), engine_title(second))
@@ -74,16 +73,6 @@ def _most(errors: list[tuple[float, float]]) -> tuple[float, float]:
     """Return the (1 - IoU, score) differences that 99 of 100 candidates keep."""
     boxes, scores = np.percentile(errors, _SHARE, axis=0)
     return float(boxes), float(scores)
-
-
-def _differences(output: Output, other: Output, min_score: float) -> list[tuple[float, float]]:
-    """Return the (1 - IoU, score) difference of each candidate of `output` with at least `min_score`."""
-    found = []
-    for boxes, scores, other_boxes, other_scores in zip(*output, *other, strict=True):
-        best = scores.max(axis=1) >= min_score
-        for candidate in zip(boxes[best], scores[best], strict=True):
-            found.append(_nearest(*candidate, other_boxes, other_scores))
-    return found
 
 
 def _nearest(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -30,6 +30,11 @@ _BATCH = 2
 
 class ExportError(ValueError):
     """A model file that must not be written; the message says what was wrong with it."""
+
+
+_Floats = npt.NDArray[np.float32]
+Nearest = Callable[[_Floats, _Floats, _Floats, _Floats], tuple[float, float]]
+"""Compares a candidate with all of a picture, see `candidate_errors`."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +111,30 @@ def compare(expected: Output, actual: Output) -> Difference:
     Which candidates make the last places of a level's top-k may hang on the last bit of a score. So those
     with a score of at least 0.05 are looked up in the other output, and at least the best 100 of the batch.
     """
-    best, min_score = expected[1].max(axis=2), lowest_score(expected)
-    compared, box_error, score_error = 0, 0.0, 0.0
-    for picture in range(len(best)):
-        chosen = best[picture] >= min_score
-        errors = [
-            _nearest(box, scores, actual[0][picture], actual[1][picture])
-            for box, scores in zip(expected[0][picture][chosen], expected[1][picture][chosen], strict=True)
-        ]
-        compared += len(errors)
-        box_error = max([box_error, *(box for box, _ in errors)])
-        score_error = max([score_error, *(score for _, score in errors)])
-    return Difference(compared, min_score, box_error, score_error)
+    min_score = lowest_score(expected)
+    errors = candidate_errors(expected, actual, min_score, _nearest)
+    box_error, score_error = np.max(errors, axis=0).tolist()  # unlike Python's `max`, it lets NaN through
+    return Difference(len(errors), min_score, box_error, score_error)
+
+
+def candidate_errors(
+    expected: Output, actual: Output, min_score: float, nearest: Nearest
+) -> list[tuple[float, float]]:
+    """Return the (box, score) error of each candidate of `expected` with at least `min_score`.
+
+    Args:
+        expected: candidates of a batch.
+        actual: what they are compared with; the order may differ.
+        min_score: of a candidate's best class.
+        nearest: given box [4] and scores [C] of a candidate, and all boxes [K, 4] and scores [K, C] of the
+            same picture in `actual`, returns its error.
+    """
+    return [
+        nearest(box, candidate_scores, other_boxes, other_scores)
+        for boxes, scores, other_boxes, other_scores in zip(*expected, *actual, strict=True)
+        for box, candidate_scores in zip(boxes, scores, strict=True)
+        if candidate_scores.max() >= min_score
+    ]
 
 
 def lowest_score(output: Output) -> float:
@@ -148,7 +165,7 @@ def _check(difference: Difference, engine: Engine, shape: tuple[int, int, int]) 
     within = difference.box_error_px <= MAX_BOX_ERROR_PX and difference.score_error <= MAX_SCORE_ERROR
     if not within:  # written so that NaN fails
         raise ExportError(
-            f"the exported graph differs from its network: on {engine.name} {engine.version} with input "
+            f"the exported graph differs from its network: on {engine_title(engine)} with input "
             f"{shape}, a box by {difference.box_error_px:.3g} px and a score by {difference.score_error:.3g} "
             f"(allowed {MAX_BOX_ERROR_PX} px and {MAX_SCORE_ERROR}); no model file was written"
         )

@@ -115,6 +115,8 @@ def detect(
       densewatch detect 'shop/**/*.jpg' --threshold 0.3 --format csv > objects.csv
       curl -s https://example.org/street.jpg | densewatch detect - --format json
     """
+    from densewatch.imaging.read import DEFAULT_MAX_PIXELS
+
     check_tiles(tiles)
     items = choose_inputs(sources, save)
     detector = load_detector(model, engine, threads, precision, pictures=len(items))
@@ -126,9 +128,8 @@ def detect(
         "nms": nms,
         "tiles": tiles,
         "deadline_ms": deadline_ms(deadline),
+        "max_pixels": max_pixels or DEFAULT_MAX_PIXELS,
     }
-    if max_pixels is not None:
-        settings["max_pixels"] = max_pixels
     run = _Run(detector, settings)
     writer = create_writer(output_format, detector.info, sys.stdout)
     try:
@@ -226,15 +227,13 @@ class _Run:
 
     def _find(self, task: _Task) -> tuple[PictureReport, npt.NDArray[np.uint8] | None]:
         """Return what was found in a picture, and the picture itself where it is to be drawn."""
-        from densewatch.imaging.read import DEFAULT_MAX_PIXELS
-
         if isinstance(task.item, Exception):
             raise task.item
         if task.target is None:  # the detector reads large photos at a reduced size
             detections, timing = self._detector.detect_timed(task.item, **self._settings)
             return PictureReport(task.position, task.item.name, detections, timing), None
         start = perf_counter()
-        image = task.item.read(max_pixels=self._settings.get("max_pixels", DEFAULT_MAX_PIXELS))
+        image = task.item.read(max_pixels=self._settings["max_pixels"])
         read_ms = (perf_counter() - start) * 1000
         detections, timing = self._detector.detect_timed(image, **self._settings)
         timing = replace(timing, read_ms=read_ms)

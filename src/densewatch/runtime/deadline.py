@@ -31,12 +31,22 @@ class Look:
     Attributes:
         plan: the parts that the network sees.
         policy: how each is prepared.
-        title: what people call it, such as `3x2 tiles` or `half the resolution`.
+        share: of the model's own resolution that the policy keeps.
     """
 
     plan: Plan
     policy: ResizePolicy
-    title: str
+    share: float = 1.0
+
+    @property
+    def title(self) -> str:
+        """What people call it, such as `3x2 tiles` or `50% of the resolution`."""
+        if self.share < 1:
+            return f"{self.share:.0%} of the resolution"
+        if len(self.plan) == 1:
+            return "the whole picture at full resolution"
+        columns = len({tile.x for tile in self.plan[1:]})
+        return f"{columns}x{(len(self.plan) - 1) // columns} tiles"
 
     @property
     def pixels(self) -> int:
@@ -78,17 +88,17 @@ def looks(size: tuple[int, int], info: ModelInfo, tiles: str) -> list[Look]:
     else:
         sides = [(share, round(info.resize.size * share)) for share in _REDUCED]
         reduced = [
-            Look(whole, _at_side(info.resize, side, share), f"{share:.0%} of the resolution")
+            Look(whole, _at_side(info.resize, side, share), share)
             for share, side in sides
             if side >= _LEAST_SIDE_PX
         ]
-    closest = Look(finest, info.resize, _title(finest))
-    coarser = [Look(plan, info.resize, _title(plan)) for plan in plan_ladder(size, info)]
+    closest = Look(finest, info.resize)
+    coarser = [Look(plan, info.resize) for plan in plan_ladder(size, info)]
     return [*reduced, *(look for look in coarser if look.pixels < closest.pixels), closest]
 
 
 class Cost:
-    """What pictures have cost, as a line: so much a picture, and so much a pixel of the network's input."""
+    """What pictures have cost lately, by how many pixels of the network's input they had."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -126,10 +136,3 @@ def choose(ways: list[Look], cost: Cost, deadline_ms: float) -> Look:
 def _at_side(policy: ResizePolicy, side: int, share: float) -> ResizePolicy:
     longest = None if policy.max_size is None else round(policy.max_size * share)
     return policy.model_copy(update={"size": side, "max_size": longest})
-
-
-def _title(plan: Plan) -> str:
-    if len(plan) == 1:
-        return "the whole picture at full resolution"
-    columns = len({tile.x for tile in plan[1:]})
-    return f"{columns}x{(len(plan) - 1) // columns} tiles"

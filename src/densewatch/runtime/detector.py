@@ -143,8 +143,7 @@ class Detector:
 
     def _run(self, source: Picture, request: _Request) -> tuple[Detections, Timing]:
         started = time.perf_counter()
-        image, size, chosen = self._read(source, request)
-        look, left_out = chosen
+        image, size, (look, left_out) = self._read(source, request)
         read = time.perf_counter()
         parts = prepare_parts(image, look.plan, look.policy, size)
         ready = time.perf_counter()
@@ -189,7 +188,7 @@ class Detector:
     def _choose(self, size: Size, request: _Request) -> tuple[Look, str | None]:
         """Return how to look at a picture of this size, and what a deadline leaves out."""
         if request.deadline_ms is None:
-            return Look(plan_tiles(size, self.info, request.tiles), self.info.resize, request.tiles), None
+            return Look(plan_tiles(size, self.info, request.tiles), self.info.resize), None
         ways = looks(size, self.info, request.tiles)
         if not self._cost.known:
             self._measure(ways[0])

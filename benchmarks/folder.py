@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 import densewatch as dw
 from densewatch.benchmarking.machine import describe_machine
-from densewatch.imaging.draw import draw, save_image
+from densewatch.imaging.draw import draw
 from densewatch.imaging.read import read_image
 from densewatch.imaging.resize import batch, prepare
+from densewatch.imaging.save import save_image
 from densewatch.imaging.sources import FileSource, expand_sources
 from densewatch.runtime.engine import describe_engine
 from densewatch.runtime.in_order import map_in_order

@@ -242,7 +242,7 @@ class _Run:
 
 def _tasks(items: Sequence[Source | SourceError], folder: Path | None) -> list[_Task]:
     """Number the pictures, and decide where each goes with boxes drawn; none goes over another."""
-    from densewatch.imaging.draw import annotated_path
+    from densewatch.imaging.save import annotated_path
 
     inputs = {item.path for item in items if not isinstance(item, Exception) and item.path is not None}
     taken: set[Path] = set()
@@ -261,7 +261,8 @@ def _tasks(items: Sequence[Source | SourceError], folder: Path | None) -> list[_
 
 def _draw(image: npt.NDArray[np.uint8], report: PictureReport, target: Path | OSError | None) -> None:
     """Write the picture with boxes where that is wanted."""
-    from densewatch.imaging.draw import draw, save_image
+    from densewatch.imaging.draw import draw
+    from densewatch.imaging.save import save_image
 
     if isinstance(target, OSError):
         raise target

@@ -38,7 +38,7 @@ def _without_results(
     items: list[Source | SourceError], arguments: Sequence[str], save: Path
 ) -> list[Source | SourceError]:
     """Leave out what earlier runs drew; the user's own photos stay, and so does what is named outright."""
-    from densewatch.imaging.draw import is_annotated
+    from densewatch.imaging.save import is_annotated
 
     folder = save.resolve()
 

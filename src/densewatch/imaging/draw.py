@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +14,7 @@ from densewatch.imaging.layout import emptiest_corner, place_labels
 if TYPE_CHECKING:
     import supervision
     from PIL import Image as PillowImage
+    from PIL import ImageFont
 
     from densewatch.detections import Detections
 
@@ -31,8 +30,6 @@ _COLORS = (  # all bright, so that dark text is legible on each
 # fmt: on
 _INK = "#10141a"
 _MAX_LEGEND_ROWS, _MAX_LEGEND_PART = 12, 0.25  # of the picture
-_JPEG = (".jpg", ".jpeg")
-_COMMENT = b"boxes drawn by densewatch"
 
 
 @dataclass(frozen=True)
@@ -90,16 +87,16 @@ def _draw_boxes(image: npt.NDArray[np.uint8], detections: Detections, style: _St
     import cv2
     import supervision as sv
 
+    shade, color = _box_annotators(style.line_px)
     height, width = detections.size
     within = np.array([width - 1, height - 1] * 2, np.float32)  # a line on the border would be out of sight
     strongest_last = sv.Detections(
         xyxy=np.minimum(detections.boxes, within)[::-1], class_id=detections.labels[::-1]
     )
     picture = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), np.uint8)
-    shade = sv.BoxAnnotator(sv.Color.from_hex(_INK), thickness=style.line_px + 2)
     shaded = shade.annotate(picture.copy(), strongest_last)
-    scene = np.asarray(cv2.addWeighted(shaded, 0.6, picture, 0.4, 0), np.uint8)
-    scene = sv.BoxAnnotator(_palette(), thickness=style.line_px).annotate(scene, strongest_last)
+    scene = np.asarray(cv2.addWeighted(shaded, 0.6, picture, 0.4, 0, dst=shaded), np.uint8)
+    scene = color.annotate(scene, strongest_last)
     return np.asarray(cv2.cvtColor(scene, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -107,13 +104,7 @@ def _draw_labels(canvas: PillowImage.Image, detections: Detections, style: _Styl
     """Draw the labels that find a place, and return their rectangles: float32 [M, 4], xyxy, M <= N."""
     import supervision as sv
 
-    annotator = sv.RichLabelAnnotator(
-        _palette(),
-        text_color=sv.Color.from_hex(_INK),
-        font_size=style.font_px,
-        text_padding=style.padding_px,
-        text_position=sv.Position.TOP_LEFT,
-    )
+    annotator = _label_annotator(style.font_px, style.padding_px)
     # From the rows that tables show, so that a score is rounded to the same two digits in both.
     texts = [f"{row['label']} {row['score']:.2f}" for row in detections.to_dicts()]
     extents = np.array([annotator.font.getbbox(text) for text in texts], np.float32)
@@ -133,7 +124,7 @@ def _draw_legend(
     canvas: PillowImage.Image, detections: Detections, occupied: npt.NDArray[np.float32], style: _Style
 ) -> None:
     """Draw the counts by class on a panel in the corner where it hides least; a tiny picture has no room."""
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageDraw
 
     rows: list[tuple[str, str | None]] = [
         (f"{count} {name}", _color(detections, name)) for name, count in detections.counts().items()
@@ -141,7 +132,7 @@ def _draw_legend(
     if len(rows) > _MAX_LEGEND_ROWS:
         hidden = len(rows) - _MAX_LEGEND_ROWS + 1
         rows = [*rows[: _MAX_LEGEND_ROWS - 1], (f"and {hidden} classes more", None)]
-    font = ImageFont.load_default(round(style.font_px * 1.1))
+    font = _legend_font(round(style.font_px * 1.1))
     row_px, gap_px = round(style.font_px * 1.6), style.padding_px * 2
     width_px = round(max(font.getlength(text) for text, _ in rows)) + style.font_px + 3 * gap_px
     size_px = (width_px, row_px * len(rows) + gap_px)
@@ -158,82 +149,43 @@ def _draw_legend(
         pen.text((x + style.font_px + gap_px, middle), text, fill="white", font=font, anchor="lm")
 
 
+# Making palettes and fonts takes longer than using them, so pictures of one size share them.
+@cache
 def _palette() -> supervision.ColorPalette:
     import supervision as sv
 
     return sv.ColorPalette.from_hex(list(_COLORS))
 
 
+@cache
+def _box_annotators(line_px: int) -> tuple[supervision.BoxAnnotator, supervision.BoxAnnotator]:
+    """Return what draws the dark shade of a box, and what draws the coloured line on it."""
+    import supervision as sv
+
+    shade = sv.BoxAnnotator(sv.Color.from_hex(_INK), thickness=line_px + 2)
+    return shade, sv.BoxAnnotator(_palette(), thickness=line_px)
+
+
+@cache
+def _label_annotator(font_px: int, padding_px: int) -> supervision.RichLabelAnnotator:
+    import supervision as sv
+
+    return sv.RichLabelAnnotator(
+        _palette(),
+        text_color=sv.Color.from_hex(_INK),
+        font_size=font_px,
+        text_padding=padding_px,
+        text_position=sv.Position.TOP_LEFT,
+    )
+
+
+@cache
+def _legend_font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size_px)
+
+
 def _color(detections: Detections, name: str) -> str:
     """Return the colour that `_palette` gives to a class."""
     return _COLORS[detections.names.index(name) % len(_COLORS)]
-
-
-def save_image(path: Path, image: npt.NDArray[np.uint8]) -> None:
-    """Write a picture, as JPEG or PNG by its suffix; the folder is made where it is missing.
-
-    A JPEG says in its comment that densewatch drew it, see `is_annotated`.
-
-    Args:
-        path: ends with `.jpg`, `.jpeg` or `.png`; a file that is there is replaced.
-        image: uint8 [H, W, 3] RGB.
-
-    Raises:
-        ValueError: another suffix.
-        OSError: the file cannot be written.
-    """
-    from PIL import Image
-
-    suffix = path.suffix.lower()
-    if suffix not in (*_JPEG, ".png"):
-        raise ValueError(f"cannot write {path}: pictures are written as .jpg or .png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(image)
-    if suffix in _JPEG:
-        # Full colour resolution keeps thin lines crisp.
-        picture.save(path, quality=92, subsampling=0, comment=_COMMENT)
-    else:
-        picture.save(path)
-
-
-def is_annotated(path: Path) -> bool:
-    """Return whether `save_image` wrote this file as JPEG; False for what cannot be read."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            return picture.info.get("comment") == _COMMENT
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return False
-
-
-def annotated_path(
-    source_name: str, folder: Path, taken: Collection[Path], inputs: Collection[Path] = frozenset()
-) -> Path:
-    """Return where the annotated picture of a source goes: `<stem>.jpg`, or else `<stem>-2.jpg`, and so on.
-
-    Args:
-        source_name: `Source.name`, or any path or URL.
-        folder: for annotated pictures.
-        taken: paths that this function returned before in the same run.
-        inputs: files that are read in the same run; that of `source_name` need not be among them.
-
-    Raises:
-        FileExistsError: the path is that of an input, which is never overwritten.
-    """
-    stem = _stem(source_name)
-    path, number = folder / f"{stem}.jpg", 1
-    while path in taken:
-        number += 1
-        path = folder / f"{stem}-{number}.jpg"
-    if path.exists() and any(path.samefile(item) for item in [Path(source_name), *inputs] if item.exists()):
-        raise FileExistsError(f"cannot write {path}: it is an input; choose another folder for results")
-    return path
-
-
-def _stem(source_name: str) -> str:
-    """Return a file name without suffix for a path, a URL or standard input."""
-    if "://" in source_name:
-        parts = urlsplit(source_name)
-        source_name = unquote(parts.path).rstrip("/") or parts.hostname or ""
-    return Path(source_name).stem.replace("standard input", "standard-input") or "picture"

@@ -12,11 +12,11 @@ TOPK = 50
 CLASSES = (ClassInfo(name="person", id=1), ClassInfo(name="chair", id=62))
 
 
-def small_network(seed: int = 0) -> RetinaNet:
+def small_network(seed: int = 0, p2: bool = False) -> RetinaNet:
     """Return a narrow RetinaNet whose random scores are spread out, so that comparing them says something."""
     torch.manual_seed(seed)
     narrow = {"width": 16, "depth": 1, "norm": "group", "groups": 4, "depthwise": True}
-    network = RetinaNet(preset("light", num_classes=2, head=narrow, pyramid={"width": 16}))
+    network = RetinaNet(preset("light", num_classes=2, head=narrow, pyramid={"width": 16, "p2": p2}))
     with torch.no_grad():
         for parameter in network.parameters():  # no two are equal, as after training
             parameter.add_(0.01 * torch.randn_like(parameter))

@@ -12,8 +12,8 @@ from torchvision.models.detection.image_list import ImageList
 
 from densewatch.models.anchors import Anchors, cell_anchors
 from densewatch.models.config import AnchorConfig, preset
-from densewatch.models.retinanet import STRIDES
 
+STRIDES = (8, 16, 32, 64, 128)
 ONE_RATIO: dict[str, Any] = {"scales": (1.0,), "ratios": (1.0,)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
@@ -57,6 +58,37 @@ def test_channels_and_strides(name: str, norm: str, channels: tuple[int, int, in
         (2, channels[1], 6, 10),
         (2, channels[2], 3, 5),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("resnet18", (64, *BASIC)),
+        ("resnet50", (256, *BOTTLENECK)),
+        ("resnext50_32x4d", (256, *BOTTLENECK)),
+        ("mobilenet_v2", (24, 32, 96, 320)),
+    ],
+)
+def test_c2_comes_first_where_it_is_asked_for(name: str, channels: tuple[int, ...]) -> None:
+    with torch.device("meta"):
+        backbone = build_backbone(BackboneConfig(name=name, norm="batch"), with_c2=True)
+        features = backbone(torch.zeros(2, 3, 96, 160))
+    assert backbone.channels == channels
+    assert backbone.strides == (4, 8, 16, 32)
+    grids = [(24, 40), (12, 20), (6, 10), (3, 5)]
+    assert [tuple(feature.shape) for feature in features] == [
+        (2, count, *grid) for count, grid in zip(channels, grids, strict=True)
+    ]
+
+
+def test_c2_changes_nothing_else() -> None:
+    config = BackboneConfig(name="mobilenet_v2", norm="batch")
+    backbone, with_c2 = build_backbone(config).eval(), build_backbone(config, with_c2=True).eval()
+    with_c2.load_state_dict(backbone.state_dict())
+    picture = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for feature, expected in zip(with_c2(picture)[1:], backbone(picture), strict=True):
+            assert torch.equal(feature, expected)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
@@ -152,6 +184,20 @@ def test_timm(name: str, channels: tuple[int, int, int]) -> None:
     ]
 
 
+def test_timm_with_c2() -> None:
+    pytest.importorskip("timm")
+    backbone = build_backbone(BackboneConfig(name="timm:mobilenetv3_small_050", norm="batch"), with_c2=True)
+    assert (backbone.channels, backbone.strides) == ((8, 16, 24, 288), (4, 8, 16, 32))
+    with torch.inference_mode():
+        features = backbone.eval()(torch.zeros(1, 3, 96, 160))
+    assert [feature.shape[1:] for feature in features] == [
+        (8, 24, 40),
+        (16, 12, 20),
+        (24, 6, 10),
+        (288, 3, 5),
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -180,6 +226,17 @@ def test_timm_models_that_do_not_fit(name: str, message: str) -> None:
     pytest.importorskip("timm")
     with pytest.raises(ValueError, match=message):
         build_backbone(BackboneConfig(name=f"timm:{name}", norm="batch"))
+
+
+def test_timm_models_without_stride_4_have_no_c2(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm")
+    coarse = functools.partial(timm.create_model, out_indices=(2, 3, 4))
+    monkeypatch.setattr(timm, "create_model", coarse)
+    config = BackboneConfig(name="timm:resnet18", norm="batch")
+    assert build_backbone(config).strides == (8, 16, 32)
+    message = r"features at strides \[8, 16, 32\], but a pyramid with P2 needs \[4, 8, 16, 32\]"
+    with pytest.raises(ValueError, match=message):
+        build_backbone(config, with_c2=True)
 
 
 def test_without_timm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

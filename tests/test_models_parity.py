@@ -24,7 +24,7 @@ from densewatch.imaging.read import read_image
 from densewatch.imaging.resize import Prepared, batch, prepare
 from densewatch.metadata import TORCHVISION_RESIZE, LevelInfo, ModelInfo, ResizePolicy
 from densewatch.models.candidates import select_candidates
-from densewatch.models.retinanet import STRIDES, DenseOutput, RetinaNet
+from densewatch.models.retinanet import DenseOutput, RetinaNet
 from densewatch.runtime.candidates import TORCHVISION_LIMITS, Filter, to_detections
 from torchvision_networks import V1, V2, random_network
 
@@ -68,8 +68,8 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     torch.save(theirs.state_dict(), path)
     ours, info = torchvision_network(architecture, path)
     path.unlink()
-    per_cell = ours.config.anchors.per_cell
-    levels = tuple(LevelInfo(stride=stride, anchors_per_cell=per_cell, topk=1000) for stride in STRIDES)
+    per_cell, strides = ours.config.anchors.per_cell, ours.config.pyramid.strides
+    levels = tuple(LevelInfo(stride=stride, anchors_per_cell=per_cell, topk=1000) for stride in strides)
     return Pair(theirs, ours, info.model_copy(update={"levels": levels}))
 
 

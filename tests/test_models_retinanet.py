@@ -13,8 +13,9 @@ from torchvision.models.detection import RetinaNet_ResNet50_FPN_V2_Weights, Reti
 
 from densewatch.models.config import PRESETS, RetinaNetConfig, preset
 from densewatch.models.criterion import Criterion, Target
-from densewatch.models.retinanet import STRIDES, RetinaNet
+from densewatch.models.retinanet import RetinaNet
 
+STRIDES = (8, 16, 32, 64, 128)
 SMALL: dict[str, dict[str, Any]] = {
     "backbone": {"name": "resnet18", "norm": "batch"},
     "pyramid": {"width": 16},
@@ -135,6 +136,8 @@ def usual() -> Fingerprint:
         ("anchors", {"stride_rule": "grid"}, "anchors"),
         ("pyramid", {"p6_from": "P5"}, "weights"),
         ("pyramid", {"width": 24}, "weights"),
+        ("pyramid", {"p2": True}, "weights"),
+        ("pyramid", {"p2": True}, "anchors"),
         ("pyramid", {"depthwise": True}, "weights"),
         ("backbone", {"name": "resnet34"}, "weights"),
         ("backbone", {"name": "mobilenet_v2"}, "weights"),
@@ -199,6 +202,24 @@ def test_depthwise_towers_are_lighter() -> None:
         for depthwise in (False, True)
     )
     assert light < heavy / 3
+
+
+def test_a_shared_tower_carries_both_outputs() -> None:
+    options = {"width": 24, "depth": 2, "groups": 8, "norm": "group"}
+    apart, together = (make(small(head={**options, "shared": shared})) for shared in (False, True))
+    names = set(apart.state_dict()) - set(together.state_dict())
+    assert names == {name for name in apart.state_dict() if name.startswith("box_head.tower.")}
+    assert together.box_head.output.weight.shape == (36, 24, 3, 3)
+    output = together(picture(64, 64))
+    sum(deltas.sum() for deltas in output.bbox_deltas).backward()
+    assert together.class_head.tower[0].weight.grad is not None
+    assert together.class_head.output.weight.grad is None
+
+
+def test_without_a_tower_there_is_nothing_to_share() -> None:
+    network = make(small(head={"width": 24, "depth": 0, "shared": True}))
+    assert network.box_head.output.weight.shape == (36, 16, 3, 3)
+    assert [deltas.shape[-1] for deltas in network(picture(64, 64)).bbox_deltas] == [4] * 5
 
 
 def test_levels_share_the_heads() -> None:

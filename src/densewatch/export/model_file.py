@@ -11,7 +11,7 @@ from densewatch.export.onnx_graph import write_graph, write_metadata
 from densewatch.export.proof import check_pictures, prove, shipped_pictures
 from densewatch.metadata import LevelInfo, ModelInfo
 from densewatch.models.candidates import CandidateNet
-from densewatch.models.retinanet import STRIDES, RetinaNet
+from densewatch.models.retinanet import RetinaNet
 
 Measure = Callable[[Path], dict[str, dict[str, float]]]
 """Given a model file, returns data name → metric → value."""
@@ -76,5 +76,5 @@ def export_model(
 
 
 def _levels(network: RetinaNet, topk: int) -> tuple[LevelInfo, ...]:
-    per_cell = network.config.anchors.per_cell
-    return tuple(LevelInfo(stride=stride, anchors_per_cell=per_cell, topk=topk) for stride in STRIDES)
+    per_cell, strides = network.config.anchors.per_cell, network.config.pyramid.strides
+    return tuple(LevelInfo(stride=stride, anchors_per_cell=per_cell, topk=topk) for stride in strides)

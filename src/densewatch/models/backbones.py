@@ -1,4 +1,4 @@
-"""Backbones: networks that return C3, C4 and C5, with channels and strides said."""
+"""Backbones: networks that return C3, C4 and C5, on request C2 too, with channels and strides said."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 from densewatch.extras import how_to_install
 from densewatch.models.config import BackboneConfig
 
+_STRIDES = (4, 8, 16, 32)  # of C2 to C5
 RESNETS = (
     "resnet18",
     "resnet34",
@@ -27,19 +28,18 @@ RESNETS = (
 
 
 class Backbone(nn.Module):
-    """Stages in a row; the last three give C3, C4 and C5.
+    """Stages in a row; the last three give C3, C4 and C5, the one before them C2.
 
     Attributes:
-        channels: of C3, C4, C5.
-        strides: of C3, C4, C5: always 8, 16, 32.
+        channels: of C3, C4, C5, or of C2 to C5; as many features are returned.
+        strides: of the same: 8, 16, 32, or 4, 8, 16, 32.
     """
-
-    strides = (8, 16, 32)
 
     def __init__(self, stages: list[nn.Module], channels: tuple[int, ...], freeze_stages: int = 0) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.channels = channels
+        self.strides = _STRIDES[-len(channels) :]
         self.freeze_stages = freeze_stages
         for stage in stages[:freeze_stages]:
             stage.requires_grad_(False)
@@ -52,42 +52,44 @@ class Backbone(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return C3, C4, C5, `[N, C_l, H / stride, W / stride]`, of normalised `images` `[N, 3, H, W]`."""
+        """Return C3, C4, C5, or C2 to C5, of normalised `images` `[N, 3, H, W]`.
+
+        Each is `[N, C_l, H / stride, W / stride]`.
+        """
         features = []
         for stage in self.stages:
             images = stage(images)
             features.append(images)
-        return features[-3:]
+        return features[-len(self.channels) :]
 
 
 class TimmBackbone(nn.Module):
     """Any timm model that offers `features_only` (needs the package timm).
 
     Attributes:
-        channels: of C3, C4, C5.
-        strides: of C3, C4, C5: always 8, 16, 32.
+        channels: of C3, C4, C5, or of C2 to C5.
+        strides: of the same: 8, 16, 32, or 4, 8, 16, 32.
 
     Raises:
         ModuleNotFoundError: timm is not installed.
         ValueError: timm has no such model, or it gives no features at these strides for pictures of any size.
     """
 
-    strides = (8, 16, 32)
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, with_c2: bool = False) -> None:
         super().__init__()
+        self.strides = _STRIDES if with_c2 else _STRIDES[1:]
         self.body, reductions, channels = _timm_features(name)
         if not set(self.strides) <= set(reductions):
             raise ValueError(
                 f"timm model {name!r} has features at strides {reductions}, "
-                f"but a pyramid needs {list(self.strides)}"
+                f"but {'a pyramid with P2' if with_c2 else 'a pyramid'} needs {list(self.strides)}"
             )
         self.levels = [reductions.index(stride) for stride in self.strides]
         self.channels: tuple[int, ...] = tuple(channels[level] for level in self.levels)
         _check_timm_features(self, name)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return C3, C4, C5 of normalised `images` `[N, 3, H, W]`."""
+        """Return C3, C4, C5, or C2 to C5, of normalised `images` `[N, 3, H, W]`."""
         features = self.body(images)
         return [features[level] for level in self.levels]
 
@@ -134,20 +136,22 @@ def _norm_layer(config: BackboneConfig) -> Callable[[int], nn.Module]:
     return lambda channels: norm(channels, eps=config.norm_eps)
 
 
-def _resnet(config: BackboneConfig) -> Backbone:
+def _resnet(config: BackboneConfig, with_c2: bool) -> Backbone:
     net = torchvision.models.get_model(config.name, weights=None, norm_layer=_norm_layer(config))
     stem = nn.Sequential(net.conv1, net.bn1, net.relu)
     stages = [stem, nn.Sequential(net.maxpool, net.layer1), net.layer2, net.layer3, net.layer4]
     last = net.layer4[-1]
     c5 = (last.conv3 if hasattr(last, "conv3") else last.conv2).out_channels
-    return Backbone(stages, (c5 // 4, c5 // 2, c5), config.freeze_stages)
+    channels = (c5 // 8, c5 // 4, c5 // 2, c5)
+    return Backbone(stages, channels if with_c2 else channels[1:], config.freeze_stages)
 
 
-def _mobilenet_v2(config: BackboneConfig) -> Backbone:
+def _mobilenet_v2(config: BackboneConfig, with_c2: bool) -> Backbone:
     # The 1280 channels that end the classifier are left out: C5 is the last bottleneck, 320 channels.
     features = torchvision.models.mobilenet_v2(weights=None, norm_layer=_norm_layer(config)).features
     stages = [features[:2], features[2:4], features[4:7], features[7:14], features[14:18]]
-    return Backbone(stages, (32, 96, 320), config.freeze_stages)
+    channels = (24, 32, 96, 320)
+    return Backbone(stages, channels if with_c2 else channels[1:], config.freeze_stages)
 
 
 def fold_batch_norm(module: nn.Module) -> None:
@@ -182,8 +186,12 @@ def _measure_statistics(backbone: Backbone) -> None:
         backbone(torch.randn(2, 3, 128, 128))
 
 
-def build_backbone(config: BackboneConfig) -> Backbone | TimmBackbone:
+def build_backbone(config: BackboneConfig, with_c2: bool = False) -> Backbone | TimmBackbone:
     """Return the backbone that `config` names, with random weights.
+
+    Args:
+        config: which, and how.
+        with_c2: return C2 as well, the features at stride 4.
 
     Raises:
         ModuleNotFoundError: the name is timm's, and timm is not installed.
@@ -196,13 +204,14 @@ def build_backbone(config: BackboneConfig) -> Backbone | TimmBackbone:
                 f"backbone {config.name!r} goes with norm 'batch', norm_eps {ours.norm_eps} and "
                 "freeze_stages 0 only"
             )
-        return TimmBackbone(config.name.removeprefix("timm:"))
+        return TimmBackbone(config.name.removeprefix("timm:"), with_c2)
     if config.name != "mobilenet_v2" and config.name not in RESNETS:
         known = ", ".join([*RESNETS, "mobilenet_v2", "timm:NAME"])
         raise ValueError(f"unknown backbone {config.name!r}: known are {known}")
     if config.norm == "folded" and config.name != "mobilenet_v2":
         raise ValueError(f"norm 'folded' goes with mobilenet_v2 only, not with {config.name}")
-    backbone = _mobilenet_v2(config) if config.name == "mobilenet_v2" else _resnet(config)
+    build = _mobilenet_v2 if config.name == "mobilenet_v2" else _resnet
+    backbone = build(config, with_c2)
     if config.norm == "folded":
         _measure_statistics(backbone)
         fold_batch_norm(backbone)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
 Preset = Literal["paper", "torchvision-v1", "torchvision-v2", "light"]
 PRESETS: tuple[str, ...] = get_args(Preset)
@@ -18,7 +28,7 @@ class _Strict(BaseModel):
 
 
 class BackboneConfig(_Strict):
-    """What computes C3 to C5.
+    """What computes C3 to C5, and C2 where the pyramid has P2.
 
     Attributes:
         name: `resnet18` … `resnet152`, `resnext50_32x4d`, `resnext101_32x8d`, `resnext101_64x4d`,
@@ -40,17 +50,24 @@ class BackboneConfig(_Strict):
 
 
 class PyramidConfig(_Strict):
-    """The feature pyramid P3 to P7.
+    """The feature pyramid P3 to P7, or P2 to P7.
 
     Attributes:
+        p2: adds a level at stride 4, from C2, for objects that are far away and small.
         width: channels of every level.
         p6_from: the paper takes P6 from C5; torchvision V1 from P5.
         depthwise: 3×3 convolutions are split into a depthwise and a pointwise one.
     """
 
+    p2: bool = Field(False, strict=True)
     width: int = Field(256, ge=8)
     p6_from: Literal["C5", "P5"] = "C5"
     depthwise: bool = False
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the levels, finest first, in pixels of the input."""
+        return (4, 8, 16, 32, 64, 128) if self.p2 else (8, 16, 32, 64, 128)
 
 
 class HeadConfig(_Strict):
@@ -59,6 +76,7 @@ class HeadConfig(_Strict):
     Attributes:
         width: channels of a tower.
         depth: 3×3 convolutions before the output.
+        shared: both outputs stand on one tower, which halves the work of the towers.
         norm: after each tower convolution.
         groups: of GroupNorm; `width` is a multiple of it.
         depthwise: 3×3 convolutions are split into a depthwise and a pointwise one.
@@ -67,6 +85,7 @@ class HeadConfig(_Strict):
 
     width: int = Field(256, ge=8)
     depth: int = Field(4, ge=0)
+    shared: bool = False
     norm: Literal["none", "group"] = "none"
     groups: int = Field(32, ge=1)
     depthwise: bool = False
@@ -83,15 +102,16 @@ class AnchorConfig(_Strict):
     """Boxes that detections start from.
 
     Attributes:
-        sizes: side of the smallest square anchor of P3 … P7, pixels.
+        sizes: side of the smallest square anchor of each level, finest first, pixels: five for P3 … P7, six
+            for P2 … P7.
         scales: each size is also used times these.
         ratios: height divided by width.
         rounding: `integer` cuts sizes and rounds corners to whole pixels, as torchvision does.
         center: of the anchors in a cell: its top left `corner`, or its middle (`half` a stride on).
-        stride_rule: `fixed` is 8 … 128; `grid` is input side // grid side, as torchvision has it.
+        stride_rule: `fixed` is the level's own; `grid` is input side // grid side, as torchvision has it.
     """
 
-    sizes: Annotated[_Several, Field(min_length=5, max_length=5)] = (32, 64, 128, 256, 512)
+    sizes: _Several = (32, 64, 128, 256, 512)
     scales: _Several = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
     ratios: _Several = (0.5, 1.0, 2.0)
     rounding: Literal["none", "integer"] = "none"
@@ -160,8 +180,24 @@ class RetinaNetConfig(_Strict):
     backbone: BackboneConfig = BackboneConfig()
     pyramid: PyramidConfig = PyramidConfig()
     head: HeadConfig = HeadConfig()
-    anchors: AnchorConfig = AnchorConfig()
+    anchors: AnchorConfig = Field(AnchorConfig(), validate_default=True)
     loss: LossConfig = LossConfig()
+
+    @field_validator("anchors")
+    @classmethod
+    def _every_level_has_a_size(cls, anchors: AnchorConfig, info: ValidationInfo) -> AnchorConfig:
+        if "pyramid" not in info.data:  # then that is the mistake to speak of
+            return anchors
+        levels, sizes = len(info.data["pyramid"].strides), len(anchors.sizes)
+        if sizes != levels:
+            error = ValueError(
+                f"{levels} sizes are expected, one for each of P{8 - levels} to P7, but there are {sizes}"
+            )
+            mistake = InitErrorDetails(
+                type="value_error", loc=("sizes",), input=anchors.sizes, ctx={"error": error}
+            )
+            raise ValidationError.from_exception_data(cls.__name__, [mistake])
+        return anchors
 
 
 _TORCHVISION_ANCHORS = {"rounding": "integer", "stride_rule": "grid"}
@@ -196,6 +232,9 @@ _PRESETS: dict[str, dict[str, Any]] = {
 def preset(name: str, num_classes: int = 80, **sections: dict[str, Any]) -> RetinaNetConfig:
     """Return a named configuration, with single options changed.
 
+    Where `pyramid` asks for P2 and `anchors` gives no sizes, the preset's sizes get one more in front, half
+    of the first: an anchor of P2 then covers as many cells as one of P3.
+
     Args:
         name: one of `PRESETS`.
         num_classes: of the data.
@@ -209,4 +248,8 @@ def preset(name: str, num_classes: int = 80, **sections: dict[str, Any]) -> Reti
     values: dict[str, Any] = {key: dict(section) for key, section in _PRESETS[name].items()}
     for key, section in sections.items():
         values[key] = {**values.get(key, {}), **section}
+    if values.get("pyramid", {}).get("p2") is True and "sizes" not in sections.get("anchors", {}):
+        anchors = values.setdefault("anchors", {})
+        sizes = anchors.get("sizes", AnchorConfig().sizes)
+        anchors["sizes"] = (sizes[0] / 2, *sizes)
     return RetinaNetConfig.model_validate({"num_classes": num_classes, **values})

@@ -56,7 +56,11 @@ class DenseHead(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Return `[N, H * W * A, outputs]` from one level `[N, C, H, W]`."""
-        values: Tensor = self.output(self.tower(feature))
+        return self.predict(self.tower(feature))
+
+    def predict(self, feature: Tensor) -> Tensor:
+        """Return the same from what the tower made of a level, `[N, width, H, W]`."""
+        values: Tensor = self.output(feature)
         return values.permute(0, 2, 3, 1).reshape(values.shape[0], -1, self.outputs)
 
 
@@ -67,5 +71,11 @@ def class_head(in_channels: int, config: HeadConfig, per_cell: int, num_classes:
 
 
 def box_head(in_channels: int, config: HeadConfig, per_cell: int) -> DenseHead:
-    """Return the box regression subnet: four deltas an anchor, the same for every class."""
+    """Return the box regression subnet: four deltas an anchor, the same for every class.
+
+    Where the tower is shared, it is the classification subnet's: this one takes what that made of a level.
+    """
+    if config.shared:
+        in_channels = config.width if config.depth else in_channels
+        config = config.model_copy(update={"depth": 0})
     return DenseHead(in_channels, config, per_cell, 4)

@@ -2,6 +2,7 @@
 
 python benchmarks/random_r50.py r50-v2-random.onnx
 python benchmarks/random_r50.py r50-v2-random-int8.onnx --int8 ../shared/data/everyday/val
+python benchmarks/random_r50.py r50-cheap-int8.onnx --int8 ../shared/data/everyday/val --depthwise-heads
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import torch
 from torchvision.models import get_model
 
 from densewatch.export.graph_parts import name_nodes, split_graph
+from densewatch.export.model_file import export_model
 from densewatch.export.nncf_int8 import quantise_graph
 from densewatch.export.onnx_graph import write_metadata
 from densewatch.export.torchvision_import import convert_torchvision
 from densewatch.imaging.sources import FileSource, expand_sources
+from densewatch.models.config import preset
+from densewatch.models.retinanet import RetinaNet
 from densewatch.runtime.model_file import read_info
 
 ARCHITECTURE = "retinanet_resnet50_fpn_v2"
@@ -31,13 +35,17 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--int8", metavar="DIR", help="quantise it with photos of this folder")
     parser.add_argument("--calibration-pictures", type=int, default=6)
+    parser.add_argument(
+        "--depthwise-heads", action="store_true", help="ours, with depthwise-separable towers in the heads"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.int8 is None:
-            write_float(Path(folder), arguments.output)
+        model_file = arguments.output if arguments.int8 is None else Path(folder) / "float.onnx"
+        if arguments.depthwise_heads:
+            write_with_depthwise_heads(Path(folder), model_file)
         else:
-            model_file = Path(folder) / "float.onnx"
             write_float(Path(folder), model_file)
+        if arguments.int8 is not None:
             write_int8(model_file, arguments.output, photos(arguments.int8)[: arguments.calibration_pictures])
     print(f"wrote {arguments.output}")
 
@@ -48,6 +56,14 @@ def write_float(folder: Path, output: Path) -> None:
     weights = folder / "random.pth"
     torch.save(network.state_dict(), weights)
     convert_torchvision(ARCHITECTURE, weights, output)
+
+
+def write_with_depthwise_heads(folder: Path, output: Path) -> None:
+    original = folder / "original.onnx"
+    write_float(folder, original)
+    config = preset("torchvision-v2", head={"depthwise": True})
+    info = read_info(original).model_copy(update={"architecture": config.model_dump(mode="json")})
+    export_model(RetinaNet(config).eval(), info, output)
 
 
 def write_int8(model_file: Path, output: Path, pictures: list[Path]) -> None:

@@ -374,7 +374,8 @@ def test_results_of_earlier_runs_are_no_inputs(model: Path, pictures: Path) -> N
         assert result.exit_code == 0
         done = [json.loads(line)["source"] for line in result.stdout.splitlines()]
         assert done == ["a.png", "b.png", "c.png"]
-        assert ("left out 3 annotated pictures of earlier runs in seen\n" in result.stderr) is (number > 0)
+        assert ("left out 3 annotated pictures of earlier runs, as seen/" in result.stderr) is (number > 0)
+    assert "left out 3 annotated pictures" in detect(model, ".").stderr
 
 
 def test_photos_of_the_user_in_the_folder_of_results_are_seen_and_kept(model: Path, pictures: Path) -> None:
@@ -395,4 +396,4 @@ def test_a_result_that_is_named_outright_is_an_input(model: Path, pictures: Path
     assert "seen/a.jpg is in this folder" in refused.stderr
     nothing = detect(model, "seen", "--save", "seen")
     assert nothing.exit_code == 2
-    assert "all the pictures named lie in it" in nothing.stderr
+    assert "all the pictures found were drawn by earlier runs" in nothing.stderr

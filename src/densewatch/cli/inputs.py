@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def choose_inputs(arguments: Sequence[str], save: Path | None) -> list[Source | SourceError]:
     """Return what the arguments name, and say how much of it was left out.
 
-    Left out are repeats of a file, and results of earlier runs that lie in `save` and were found in a folder
-    or by a glob. The program ends where results would lie among the user's own photos.
+    Left out are repeats of a file, and annotated pictures of earlier runs that were found in a folder or by a
+    glob. The program ends where results would lie among the user's own photos.
 
     Args:
         arguments: as `expand_sources` takes them.
@@ -27,34 +27,29 @@ def choose_inputs(arguments: Sequence[str], save: Path | None) -> list[Source | 
     """
     from densewatch.imaging.sources import expand_sources
 
-    items = expand_sources(arguments)
+    items = _without_results(expand_sources(arguments), arguments)
     if save is not None and save.is_dir():
-        items = _without_results(items, arguments, save)
         _check_folder(save, items)
     return _without_repeats(items)
 
 
 def _without_results(
-    items: list[Source | SourceError], arguments: Sequence[str], save: Path
+    items: list[Source | SourceError], arguments: Sequence[str]
 ) -> list[Source | SourceError]:
-    """Leave out what earlier runs drew; the user's own photos stay, and so does what is named outright."""
+    """Leave out what earlier runs drew; what is named outright stays."""
     from densewatch.imaging.save import is_annotated
 
-    folder = save.resolve()
-
-    results: set[Path] = set()
-    kept = []
+    results, kept = [], []
     for item in items:
         path = _file_of(item)
-        place = None if path is None or item.name in arguments else _real_path(path)
-        if place is not None and folder in place.parents and is_annotated(place):
-            results.add(place)
+        if path is not None and item.name not in arguments and is_annotated(path):
+            results.append(path)
         else:
             kept.append(item)
     if results:
-        say(f"left out {counted(len(results), 'annotated picture')} of earlier runs in {save}")
-    if not kept:
-        stop(f"--save {save}: all the pictures named lie in it, drawn by earlier runs; name other pictures")
+        say(f"left out {counted(len(set(results)), 'annotated picture')} of earlier runs, as {results[0]}")
+    if results and not kept:
+        stop("all the pictures found were drawn by earlier runs; name other ones, or these one by one")
     return kept
 
 

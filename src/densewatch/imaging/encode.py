@@ -29,8 +29,12 @@ def encode_jpeg(image: npt.NDArray[np.uint8], comment: bytes = b"") -> bytes:
     if not comment:
         return data
     after_first = 4 + int.from_bytes(data[4:6], "big")  # the first segment says that this is JFIF
-    segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
-    return data[:after_first] + segment + data[after_first:]
+    return data[:after_first] + comment_segment(comment) + data[after_first:]
+
+
+def comment_segment(comment: bytes) -> bytes:
+    """Return a comment as it stands in a JPEG: marker, length, text."""
+    return b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
 
 
 def encode_png(image: npt.NDArray[np.uint8]) -> bytes:

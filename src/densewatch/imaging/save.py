@@ -9,10 +9,11 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from densewatch.imaging.encode import encode_jpeg, encode_png
+from densewatch.imaging.encode import comment_segment, encode_jpeg, encode_png
 
 _JPEG = (".jpg", ".jpeg")
 _COMMENT = b"boxes drawn by densewatch"
+_HEADER_BYTES = 1024  # the comment is among the first
 
 
 def save_image(path: Path, image: npt.NDArray[np.uint8]) -> None:
@@ -37,13 +38,12 @@ def save_image(path: Path, image: npt.NDArray[np.uint8]) -> None:
 
 def is_annotated(path: Path) -> bool:
     """Return whether `save_image` wrote this file as JPEG; False for what cannot be read."""
-    from PIL import Image
-
     try:
-        with Image.open(path) as picture:
-            return picture.info.get("comment") == _COMMENT
-    except (OSError, ValueError, Image.DecompressionBombError):
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except OSError:
         return False
+    return header.startswith(b"\xff\xd8") and comment_segment(_COMMENT) in header
 
 
 def annotated_path(

@@ -19,6 +19,7 @@ from densewatch.benchmarking.pictures import drawn_picture
 from densewatch.benchmarking.report import run_benchmark
 from densewatch.benchmarking.torchvision_peer import TorchvisionPeer, architecture_like
 from densewatch.cli.main import app
+from densewatch.runtime import cpu
 from densewatch.runtime.detector import Detector, load
 from densewatch.runtime.engine import EngineError
 from densewatch.runtime.openvino_engine import OpenVinoEngine
@@ -89,7 +90,7 @@ def test_machine_reads_linux_cpuinfo(tmp_path: Path, monkeypatch: pytest.MonkeyP
     cpuinfo.write_text(
         "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nflags\t\t: fpu avx2 amx_bf16 sse\n\n" * 2
     )
-    monkeypatch.setattr(machine, "_CPUINFO", cpuinfo)
+    monkeypatch.setattr(cpu, "_CPUINFO", cpuinfo)
     described = machine.describe_machine()
     assert described.cpu == "Some CPU @ 3 GHz"
     assert described.instruction_sets == ("avx2", "amx_bf16")
@@ -97,7 +98,7 @@ def test_machine_reads_linux_cpuinfo(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_machine_without_cpuinfo_still_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "absent")
+    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "absent")
     assert machine.describe_machine().cpu
 
 

@@ -138,7 +138,7 @@ def test_a_part_stays_in_float(float_file: Path, tmp_path: Path) -> None:
     assert in_float == expected.intersection(node.name for node in convolutions(model))
 
 
-def test_the_file_says_what_int8_cost(int8_file: Path) -> None:
+def test_the_file_says_what_int8_cost(float_file: Path, int8_file: Path) -> None:
     info = read_info(int8_file)
     assert info.numeric_type == "int8"
     assert info.metrics == ap(0.497)
@@ -148,6 +148,7 @@ def test_the_file_says_what_int8_cost(int8_file: Path) -> None:
     assert (int8.max_ap_loss, int8.float_parts) == (0.005, ())
     assert (int8.calibration, int8.calibration_pictures) == ("photos", len(PHOTOS))
     assert int8.nncf[0].isdigit()
+    assert info.name == f"{read_info(float_file).name}-int8"
     assert [name.split()[0] for name in int8.agreement.engines] == ["openvino", "onnxruntime"]
     assert int8.agreement.candidates >= 100
     assert 0 <= int8.agreement.box_error <= int8.agreement.worst_box_error

@@ -131,3 +131,18 @@ def test_no_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tmp_path / "weights").mkdir()
     path = write_tiny_model(tmp_path / "weights" / "default.onnx")
     assert find_model() == path
+
+
+@pytest.mark.parametrize("has_products", [True, False])
+def test_int8_is_the_default_where_the_cpu_is_made_for_it(
+    has_products: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "weights").mkdir()
+    exact, int8 = (
+        write_tiny_model(tmp_path / "weights" / file, tiny_info().model_copy(update={"name": name}))
+        for file, name in (("default.onnx", "light"), ("default-int8.onnx", "light-int8"))
+    )
+    monkeypatch.setattr(model_file, "files", lambda package: tmp_path)
+    monkeypatch.setattr(model_file, "has_int8_products", lambda: has_products)
+    assert find_model() == (int8 if has_products else exact)
+    assert (find_model("light"), find_model("light-int8")) == (exact, int8)

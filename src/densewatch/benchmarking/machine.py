@@ -5,12 +5,10 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from densewatch.runtime.cores import available_cores
-
-_CPUINFO = Path("/proc/cpuinfo")
+from densewatch.runtime.cpu import cpu_flags, cpu_value
 
 # What decides how fast a network runs; as Linux calls them on x86 and on ARM.
 _TELLING_FLAGS = (
@@ -51,10 +49,9 @@ class Machine:
 
 def describe_machine() -> Machine:
     """Describe the computer that this runs on."""
-    cpuinfo = _CPUINFO.read_text() if _CPUINFO.exists() else ""
-    flags = set(_cpuinfo_value(cpuinfo, "flags", "Features").split())
+    flags = cpu_flags()
     return Machine(
-        cpu=_cpuinfo_value(cpuinfo, "model name") or platform.processor() or platform.machine(),
+        cpu=cpu_value("model name") or platform.processor() or platform.machine(),
         instruction_sets=tuple(flag for flag in _TELLING_FLAGS if flag in flags),
         cores=available_cores(),
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
@@ -69,11 +66,3 @@ def peak_memory_mb() -> float:
         return float("nan")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-def _cpuinfo_value(cpuinfo: str, *keys: str) -> str:
-    for line in cpuinfo.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in keys:
-            return value.strip()
-    return ""

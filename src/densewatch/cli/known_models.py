@@ -15,13 +15,13 @@ EMBEDDED, PULLED, PUBLISHED, BROKEN = "embedded", "pulled", "can be pulled", "br
 
 
 def known_models() -> list[dict[str, str]]:
-    """Return `{"name", "state", "about", "file"}` of each model, the embedded one first."""
+    """Return `{"name", "state", "about", "file"}` of each model, the embedded ones first."""
     from densewatch.hub import PUBLISHED_MODELS
-    from densewatch.runtime.model_file import ModelNotFoundError, embedded_model, models_dir
+    from densewatch.runtime.model_file import ModelNotFoundError, embedded_models, models_dir
 
     rows = []
     try:
-        rows.append(_row(embedded_model(), EMBEDDED))
+        rows += [_row(path, EMBEDDED) for path in embedded_models()]
     except ModelNotFoundError:
         say("this installation carries no embedded model")
     pulled = sorted(models_dir().glob("*.onnx"))

@@ -106,6 +106,7 @@ def quantise_model(
         )
         info = info.model_copy(
             update={
+                "name": f"{info.name}-int8",
                 "numeric_type": "int8",
                 "metrics": metrics,
                 "int8": int8,

@@ -43,7 +43,6 @@ VARIANTS: dict[str, Sections] = {
     "64 wide": {"head": {"width": 64}},
     "128 wide": {"head": {"width": 128}},
     "one tower for both": {"head": {"shared": True}},
-    "no norm": {"head": {"norm": "none"}},
     "full convolutions": {"head": {"depthwise": False}},
     "with P2": {"pyramid": {"p2": True}},
     "3 anchors a cell": {"anchors": {"scales": (1.0,)}},

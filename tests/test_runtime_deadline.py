@@ -79,7 +79,8 @@ def test_cost_is_that_of_the_nearest_size_and_forgets() -> None:
 class SlowEngine:
     """Takes a microsecond a pixel, and finds nothing."""
 
-    name, version, numeric_type, threads, streams = "slow", "1", "float32", 1, 1
+    name, version, numeric_type, device = "slow", "1", "float32", "cpu"
+    threads, streams = 1, 1
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> Output:
         count, height, width, _ = images.shape

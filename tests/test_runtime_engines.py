@@ -162,11 +162,11 @@ def test_bfloat16_where_the_cpu_has_it(tmp_path: Path) -> None:
     ("engine", "threads", "precision", "error", "message"),
     [
         (
-            "tensorrt",
+            "tensorflow",
             None,
             "auto",
             ValueError,
-            "engine must be one of auto, openvino, onnxruntime, not 'tensorrt'",
+            "engine must be one of auto, openvino, onnxruntime, tensorrt, not 'tensorflow'",
         ),
         ("auto", None, "int4", ValueError, "precision must be one of auto, float32, bfloat16, not 'int4'"),
         ("auto", 0, "auto", ValueError, "threads must be at least 1, not 0"),

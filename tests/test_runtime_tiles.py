@@ -187,7 +187,8 @@ SEEING = ModelInfo(
 class SeeingEngine:
     """Finds every rectangle of red, green or blue, as much of it as there is, from `LEAST_PX` a side."""
 
-    name, version, numeric_type, threads, streams = "seeing", "1", "float32", 1, 1
+    name, version, numeric_type, device = "seeing", "1", "float32", "cpu"
+    threads, streams = 1, 1
 
     def __call__(
         self, images: npt.NDArray[np.uint8]

@@ -25,8 +25,10 @@ MAY_IMPORT = {
     "data": {"detections", "imaging"},
     "models": {"detections"},
     "evaluation": {"detections", "data"},
+    # One engine lives outside `runtime`, which works without PyTorch.
+    "torch_engine": {"models", "runtime", "imaging", "detections"},
     # Training measures on the path that users' pictures take: runtime turns candidates into boxes there too.
-    "training": {"models", "data", "evaluation", "imaging", "detections", "runtime"},
+    "training": {"models", "data", "evaluation", "imaging", "detections", "runtime", "torch_engine"},
     "runtime": {"detections", "imaging"},
     "export": {"models", "data", "runtime", "evaluation", "imaging", "hub"},
     "live": {"runtime", "imaging", "detections"},
@@ -34,6 +36,7 @@ MAY_IMPORT = {
     "server": {"live", "store"},
     "cluster": {"runtime", "live", "training"},
     "benchmarking": {"runtime"},
+    "loading": {"runtime", "torch_engine"},
     "__main__": {"cli"},
 }
 """The table of rooms; `cli` may see all of them."""
@@ -50,6 +53,7 @@ PLAIN_ROOMS = {
     "hub",
     "imaging",
     "runtime",
+    "loading",
     "live",
     "store",
     "server",

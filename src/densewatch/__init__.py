@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from densewatch.detections import Detections, UnknownNameError
-    from densewatch.runtime.detector import Detector, load
+    from densewatch.loading import load
+    from densewatch.runtime.detector import Detector
 
 __version__ = "0.1.0"
 __all__ = ["Detections", "Detector", "UnknownNameError", "__version__", "load"]
@@ -24,7 +25,7 @@ _HOMES = {
     "Detections": "densewatch.detections",
     "Detector": "densewatch.runtime.detector",
     "UnknownNameError": "densewatch.detections",
-    "load": "densewatch.runtime.detector",
+    "load": "densewatch.loading",
 }
 
 

@@ -10,11 +10,15 @@ SIZE = (480, 640)
 _OBJECTS = 60
 
 
-def drawn_picture() -> bytes:
-    """Return a JPEG of 640×480 px with 60 coloured blocks on a soft background, the same on every machine."""
+def drawn_picture(size: tuple[int, int] = SIZE) -> bytes:
+    """Return a JPEG with 60 coloured blocks on a soft background, the same on every machine.
+
+    Args:
+        size: (height, width) in pixels, at least 48 each; 640×480 px by default.
+    """
     from PIL import Image
 
-    height, width = SIZE
+    height, width = size
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[:height, :width]
     canvas = np.stack([rows / height, columns / width, (rows + columns) / (height + width)], axis=-1) * 160

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop
-from densewatch.cli.options import EngineOption, ModelOption, PrecisionOption, ThreadsOption, load_detector
+from densewatch.cli.options import (
+    BatchOption,
+    DeviceOption,
+    EngineOption,
+    ModelOption,
+    PrecisionOption,
+    ThreadsOption,
+    load_detector,
+)
 from densewatch.extras import how_to_install
 
 if TYPE_CHECKING:
@@ -19,7 +27,9 @@ if TYPE_CHECKING:
     from densewatch.benchmarking.torchvision_peer import TorchvisionPeer
     from densewatch.runtime.detector import Detector
 
-PeerName = Literal["onnxruntime", "openvino", "torchvision", "torchvision-v1", "torchvision-v2"]
+PeerName = Literal[
+    "onnxruntime", "openvino", "tensorrt", "torch", "torchvision", "torchvision-v1", "torchvision-v2"
+]
 
 
 def bench(
@@ -47,8 +57,10 @@ def bench(
     ] = "table",
     model: ModelOption = None,
     engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     precision: PrecisionOption = "auto",
+    batch: BatchOption = None,
 ) -> None:
     """Time the whole way from JPEG bytes to boxes, stage by stage.
 
@@ -60,6 +72,7 @@ def bench(
       densewatch bench
       densewatch bench photos/ --runs 50 --threads 2 --format json
       densewatch bench street.jpg --peer onnxruntime
+      densewatch bench photos/ --device cuda --engine torch --batch 16
       densewatch bench street.jpg --model retinanet-r50-v2 --peer torchvision
     """
     from densewatch.benchmarking.clock import WARM_UP
@@ -70,11 +83,12 @@ def bench(
     encoded = _encoded(pictures)
 
     def load(streams: int) -> Detector:
-        return load_detector(model, engine, threads, precision, streams=streams)
+        return load_detector(model, engine, threads, precision, device=device, batch=batch, streams=streams)
 
     def make_peer(detector: Detector) -> Peer:
-        if peer in ("onnxruntime", "openvino"):
-            return EnginePeer(load_detector(model, peer, detector.engine.threads, "auto"))
+        if peer in ("onnxruntime", "openvino", "tensorrt", "torch"):
+            place = "auto" if peer == "openvino" else device
+            return EnginePeer(load_detector(model, peer, detector.engine.threads, "auto", device=place))
         return _torchvision(peer or "torchvision", detector)
 
     try:

@@ -13,7 +13,9 @@ import typer
 from densewatch.cli.console import SOME_FAILED, ProgressBar, progress_bar, report_error, say, stop, warn
 from densewatch.cli.inputs import choose_inputs
 from densewatch.cli.options import (
+    BatchOption,
     DeadlineOption,
+    DeviceOption,
     EngineOption,
     IouOption,
     ModelOption,
@@ -97,8 +99,10 @@ def detect(
     deadline: DeadlineOption = None,
     model: ModelOption = None,
     engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     precision: PrecisionOption = "auto",
+    batch: BatchOption = None,
 ) -> None:
     """Find every object in photos.
 
@@ -113,13 +117,16 @@ def detect(
       densewatch detect stadium.jpg --tiles auto --save annotated/
       densewatch detect gate.jpg --tiles auto --deadline 200ms
       densewatch detect 'shop/**/*.jpg' --threshold 0.3 --format csv > objects.csv
+      densewatch detect archive/ --device cuda --batch 16 --format jsonl > objects.jsonl
       curl -s https://example.org/street.jpg | densewatch detect - --format json
     """
     from densewatch.imaging.read import DEFAULT_MAX_PIXELS
 
     check_tiles(tiles)
     items = choose_inputs(sources, save)
-    detector = load_detector(model, engine, threads, precision, pictures=len(items))
+    detector = load_detector(
+        model, engine, threads, precision, device=device, batch=batch, pictures=len(items)
+    )
     settings: Settings = {
         "threshold": threshold,
         "iou": iou,

@@ -13,6 +13,8 @@ import typer
 
 from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop, warn
 from densewatch.cli.options import (
+    BatchOption,
+    DeviceOption,
     EngineOption,
     ImagesOption,
     IouOption,
@@ -85,8 +87,10 @@ def evaluate(
     tiles: TilesOption = "off",
     model: ModelOption = None,
     engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     precision: PrecisionOption = "auto",
+    batch: BatchOption = None,
 ) -> None:
     """Measure a model on labelled pictures.
 
@@ -111,7 +115,9 @@ def evaluate(
     check_tiles(tiles)
     try:
         dataset, samples = read_samples(data, images, where, limit)
-        detector = load_detector(model, engine, threads, precision, pictures=len(samples))
+        detector = load_detector(
+            model, engine, threads, precision, device=device, batch=batch, pictures=len(samples)
+        )
         if save_results is not None:
             _refuse_to_overwrite(save_results, [data, find_model(model), *(item.path for item in samples)])
         results, saturated = _detect_all(detector, dataset, samples, threshold, iou, tiles)

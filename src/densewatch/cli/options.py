@@ -13,7 +13,7 @@ from densewatch.cli.known_models import stop_for_unknown_model
 if TYPE_CHECKING:
     from densewatch.runtime.detector import Detector
 
-EngineName = Literal["auto", "openvino", "onnxruntime"]
+EngineName = Literal["auto", "openvino", "onnxruntime", "tensorrt", "torch"]
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 
 ModelOption = Annotated[
@@ -22,13 +22,33 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="FILE|NAME",
-        help="A model file, or the name of a pulled model.",
+        help="A model file, or the name of a pulled model; with PyTorch, a checkpoint too.",
         show_default="the embedded model",
     ),
 ]
 EngineOption = Annotated[
     EngineName,
-    typer.Option("--engine", help="What runs the network; auto is OpenVINO."),
+    typer.Option(
+        "--engine", help="What runs the network; auto is OpenVINO, and ONNX Runtime or PyTorch on a GPU."
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="cpu|cuda|cuda:N|auto",
+        help="Where it runs; auto is the CPU, unless --engine names one that finds a GPU.",
+    ),
+]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch",
+        min=1,
+        metavar="N",
+        help="Up to so many pictures of one size go through the network together.",
+        show_default="1, on a GPU 8",
+    ),
 ]
 ThreadsOption = Annotated[
     int | None,
@@ -44,7 +64,7 @@ PrecisionOption = Annotated[
     PrecisionName,
     typer.Option(
         "--precision",
-        help="Numeric type of the arithmetic; auto is bfloat16 where the CPU is fast with it, else float32.",
+        help="Numeric type of the arithmetic; auto is bfloat16 where engine and hardware are fast with it.",
     ),
 ]
 IouOption = Annotated[
@@ -138,6 +158,8 @@ def load_detector(
     threads: int | None,
     precision: PrecisionName,
     *,
+    device: str = "auto",
+    batch: int | None = None,
     pictures: int = 1,
     streams: int | None = None,
 ) -> Detector:
@@ -148,16 +170,26 @@ def load_detector(
         engine: likewise.
         threads: likewise.
         precision: likewise.
+        device: likewise.
+        batch: likewise.
         pictures: how many there are to do; many are done several at a time.
         streams: how many at a time; None leaves that to `pictures`.
     """
-    from densewatch.runtime.detector import load
+    from densewatch.loading import load
     from densewatch.runtime.engine import EngineError
     from densewatch.runtime.model_file import UnknownModelError
 
     streams = streams or max(1, pictures // _PICTURES_PER_STREAM)
     try:
-        return load(model, engine=engine, threads=threads, precision=precision, streams=streams)
+        return load(
+            model,
+            engine=engine,
+            device=device,
+            threads=threads,
+            precision=precision,
+            streams=streams,
+            batch=batch,
+        )
     except UnknownModelError as error:
         stop_for_unknown_model(error)
     except (ValueError, OSError, EngineError) as error:

@@ -13,14 +13,15 @@ def select_candidates(output: DenseOutput, topk: int) -> tuple[Tensor, Tensor]:
     """Return the best `topk` anchors of each level, best first: boxes `[N, K, 4]` xyxy, scores `[N, K, C]`.
 
     Anchors are ranked by their best class, so the best `topk` (anchor, class) pairs are always among them.
-    A level with fewer anchors gives all it has.
+    A level with fewer anchors gives all it has. What is chosen is decoded in float32, whatever the network
+    computes in.
     """
     boxes, scores = [], []
     for logits, deltas, anchors in zip(*output, strict=True):
         count = torch.sym_min(topk, anchors.shape[0])
         best = logits.amax(dim=2).topk(count, dim=1).indices
-        boxes.append(decode_boxes(_pick(deltas, best), anchors[best]))
-        scores.append(_pick(logits, best).sigmoid())
+        boxes.append(decode_boxes(_pick(deltas, best).float(), anchors[best]))
+        scores.append(_pick(logits, best).float().sigmoid())
     return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
 
 

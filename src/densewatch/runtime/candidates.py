@@ -12,6 +12,7 @@ import numpy.typing as npt
 from densewatch.detections import Detections
 from densewatch.imaging.resize import Prepared, clip_boxes, restore_boxes
 from densewatch.metadata import LevelInfo, ModelInfo
+from densewatch.runtime.fusion import Fused
 from densewatch.runtime.suppression import Suppression, suppress
 from densewatch.suggest import suggest
 
@@ -101,28 +102,46 @@ def to_detections(
     Raises:
         ValueError: there are not as many candidates or classes as `info` says.
     """
-    _check_classes(scores, info)
+    check_classes(scores.shape[1], info)
     height, width = input_size or prepared.pixels.shape[:2]
     levels = level_slices(info.levels, (height, width), len(scores))
     passed = scores >= np.float32(wanted.threshold)
-    graph_cut = _graph_cut(passed, levels, info, (height, width))
+    graph_cut = any(
+        passed[members].any(axis=1).all() for members in full_levels(info.levels, levels, (height, width))
+    )
     pairs = _pairs(scores, passed, wanted.labels)
     pairs, pairs_cut = _limit_pairs(pairs, levels, wanted.limits.pairs_per_level)
     clipped = clip_boxes(boxes[pairs.candidates], prepared.valid_size)
     if not wanted.limits.keep_empty_boxes:
         solid = np.all(clipped[:, 2:] > clipped[:, :2], axis=1)
         pairs, clipped = pairs[solid], clipped[solid]
-    found, found_scores, labels = suppress(
+    found = suppress(
         clipped, pairs.scores, pairs.labels, wanted.suppression, iou=wanted.iou, threshold=wanted.threshold
     )
-    most = len(found) if wanted.limits.max_detections is None else wanted.limits.max_detections
+    return as_detections(found, prepared, info, wanted, cut=pairs_cut or graph_cut)
+
+
+def as_detections(
+    found: Fused, prepared: Prepared, info: ModelInfo, wanted: Filter, *, cut: bool
+) -> Detections:
+    """Return what NMS left of a picture, best first, in the picture's own pixels and within the limit.
+
+    Args:
+        found: boxes float32 [N, 4], xyxy, pixels of the network's input, scores [N] and labels [N].
+        prepared: the picture.
+        info: of the model.
+        wanted: its limit is kept.
+        cut: some other limit has cut objects before.
+    """
+    boxes, scores, labels = found
+    most = len(boxes) if wanted.limits.max_detections is None else wanted.limits.max_detections
     return Detections(
-        boxes=restore_boxes(found[:most], prepared),
-        scores=found_scores[:most],
+        boxes=restore_boxes(boxes[:most], prepared),
+        scores=scores[:most],
         labels=labels[:most],
         names=info.names,
         size=prepared.original_size,
-        saturated=pairs_cut or len(found) > most or graph_cut,
+        saturated=cut or len(boxes) > most,
     )
 
 
@@ -150,15 +169,36 @@ def level_slices(levels: Sequence[LevelInfo], input_size: tuple[int, int], candi
     return [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
 
 
+def full_levels(
+    levels: Sequence[LevelInfo], slices: Sequence[slice], input_size: tuple[int, int]
+) -> list[slice]:
+    """Return which candidates belong to levels whose top-k inside the network left some out.
+
+    A level's candidates are its best by their best class. If even the last of a full level passes the
+    threshold, so may those that were left out, in any class, whichever classes are wanted.
+
+    Args:
+        levels: as the model file lists them.
+        slices: of the same levels, see `level_slices`.
+        input_size: (height, width) of the network's input in pixels.
+    """
+    return [
+        members
+        for level, members in zip(levels, slices, strict=False)
+        if _anchor_count(level, input_size) > level.topk
+    ]
+
+
 def _anchor_count(level: LevelInfo, input_size: tuple[int, int]) -> int:
     height, width = input_size
     return -(-height // level.stride) * -(-width // level.stride) * level.anchors_per_cell
 
 
-def _check_classes(scores: npt.NDArray[np.float32], info: ModelInfo) -> None:
-    if scores.shape[1] != len(info.classes):
+def check_classes(count: int, info: ModelInfo) -> None:
+    """Raise `ValueError` where a network scores another number of classes than its description names."""
+    if count != len(info.classes):
         raise ValueError(
-            f"the network of model {info.name!r} scores {scores.shape[1]} classes, but its metadata names "
+            f"the network of model {info.name!r} scores {count} classes, but its metadata names "
             f"{len(info.classes)}; export the model again"
         )
 
@@ -186,21 +226,3 @@ def _best_of_each(pairs: _Pairs, levels: Sequence[slice], most: int) -> Iterator
     for level in levels:
         members = np.flatnonzero((pairs.candidates >= level.start) & (pairs.candidates < level.stop))
         yield members[np.argsort(-pairs.scores[members], kind="stable")[:most]]
-
-
-def _graph_cut(
-    passed: npt.NDArray[np.bool_],
-    levels: Sequence[slice],
-    info: ModelInfo,
-    input_size: tuple[int, int],
-) -> bool:
-    """Return whether the top-k inside the network may have left out candidates that pass the threshold.
-
-    A level's candidates are its best by their best class. If even the last of a full level passes the
-    threshold, so may those that follow it, in any class, whichever classes are wanted.
-    """
-    for level, members in zip(info.levels, levels, strict=False):
-        full = _anchor_count(level, input_size) > level.topk
-        if full and passed[members].any(axis=1).all():
-            return True
-    return False

@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from densewatch.detections import Detections, class_index
 from densewatch.imaging.read import DEFAULT_MAX_PIXELS, Size
-from densewatch.imaging.resize import check_pixels, needed_size
+from densewatch.imaging.resize import Prepared, check_pixels, needed_size
 from densewatch.imaging.sources import Source, as_source
 from densewatch.metadata import ModelInfo
+from densewatch.runtime.batching import Batcher, Compute
 from densewatch.runtime.candidates import Filter, Limits, to_detections
 from densewatch.runtime.deadline import Cost, Look, choose, looks
-from densewatch.runtime.engine import Engine, EngineError, Output, Precision
+from densewatch.runtime.engine import Engine, EngineError, FindingEngine, Precision
 from densewatch.runtime.engines import EngineName, create_engine
 from densewatch.runtime.in_order import map_in_order
 from densewatch.runtime.model_file import find_model, read_info
@@ -31,6 +32,11 @@ from densewatch.runtime.tiles import batches, parse_grid, plan_tiles, prepare_pa
 Picture = str | Path | bytes | Source | npt.NDArray[np.uint8]
 """A path, an http(s) URL, the bytes of a picture file, a source, or uint8 [H, W, 3] RGB, upright."""
 
+_Answer = Detections | tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""What an engine says of a picture: its objects, or boxes [K, 4] and scores [K, C] to find them among."""
+
+_BATCH_ON_A_GPU = 8
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -39,7 +45,7 @@ class Timing:
     Attributes:
         read_ms: from the file or its bytes to upright RGB; next to nothing for an array.
         prepare_ms: resize and padding.
-        network_ms: the engine.
+        network_ms: the engine, and waiting for it; on a GPU, PyTorch does thresholds and NMS too.
         boxes_ms: thresholds, NMS and the way back to the picture's own pixels.
         left_out: the closest look that a deadline did not leave time for, such as `3x2 tiles`; else None.
     """
@@ -93,11 +99,28 @@ class Detector:
     Attributes:
         info: what the model file says of itself.
         engine: what runs its network.
+        batch: how many pictures of one size may go through the network together, where several are under way.
     """
 
-    def __init__(self, info: ModelInfo, engine: Engine) -> None:
+    def __init__(self, info: ModelInfo, engine: Engine, batch: int | None = None) -> None:
+        """Put a model and its engine together.
+
+        Args:
+            info: what the model file says of itself.
+            engine: what runs its network.
+            batch: at least 1; None is 1 on the CPU, and 8 on a GPU.
+
+        Raises:
+            ValueError: `batch` is less than 1.
+        """
+        if batch is not None and batch < 1:
+            raise ValueError(f"batch must be at least 1, not {batch}")
         self.info = info
         self.engine = engine
+        self.batch = batch or (1 if engine.device == "cpu" else _BATCH_ON_A_GPU)
+        self._ask: Compute[_Answer] = self._compute
+        if self.batch > 1:
+            self._ask = Batcher(self._compute, self.batch, engine.streams)
         self._cost = Cost()
 
     @property
@@ -129,17 +152,17 @@ class Detector:
         """Do as `detect` does with one picture after another; several are under way at the same time.
 
         While the engine computes, the next pictures are read and the boxes of the last are sorted out; loaded
-        with more `streams`, the engine computes several at once. Results come in the order of the pictures,
-        which are taken as results are asked for, but for a few ahead. Settings are checked at once; a picture
-        that cannot be read raises when its turn comes.
+        with more `streams` or a larger `batch`, the engine computes several at once. Results come in the
+        order of the pictures, which are taken as results are asked for, but for a few ahead. Settings are
+        checked at once; a picture that cannot be read raises when its turn comes.
         """
         request = _Request.of(self.info, **settings)
         return map_in_order(lambda source: self._run(source, request)[0], sources, self.workers)
 
     @property
     def workers(self) -> int:
-        """How many pictures to have under way so that the engine never waits: one more than it computes."""
-        return self.engine.streams + 1
+        """How many pictures are under way so that the engine never waits: a batch more than it computes."""
+        return (self.engine.streams + 1) * self.batch
 
     def _run(self, source: Picture, request: _Request) -> tuple[Detections, Timing]:
         started = time.perf_counter()
@@ -150,12 +173,10 @@ class Detector:
         found: list[Detections] = []
         network_s = 0.0
         for images in batches(parts, look.policy.pad_value):
-            boxes, scores, seconds = self._compute(images, source)
-            network_s += seconds
             members = parts[len(found) : len(found) + len(images)]
-            found += map(
-                partial(to_detections, info=self.info, wanted=request.in_part), boxes, scores, members
-            )
+            answers, seconds = self._timed(images, members, request.in_part, source)
+            network_s += seconds
+            found += map(partial(self._objects, wanted=request.in_part), answers, members)
         detections = merge_tiles(found, look.plan, request.wanted)
         ended = time.perf_counter()
         self._cost.add(look.pixels, (ended - read) * 1000)
@@ -205,15 +226,33 @@ class Detector:
             milliseconds = (time.perf_counter() - begun) * 1000
         self._cost.add(look.pixels, milliseconds)
 
-    def _compute(self, images: npt.NDArray[np.uint8], source: Picture) -> tuple[*Output, float]:
-        """Return boxes [N, K, 4] and scores [N, K, C] of prepared pictures, and the seconds that took."""
+    def _timed(
+        self, images: npt.NDArray[np.uint8], members: Sequence[Prepared], wanted: Filter, source: Picture
+    ) -> tuple[Sequence[_Answer], float]:
+        """Return what the engine says of prepared pictures, and the seconds that took."""
         begun = time.perf_counter()
         try:
-            boxes, scores = self.engine(images)
+            answers = self._ask(images, members, wanted)
         except EngineError as error:
             name = f"{source}: " if isinstance(source, str | Path) else ""
             raise EngineError(f"{name}{error}") from error
-        return boxes, scores, time.perf_counter() - begun
+        return answers, time.perf_counter() - begun
+
+    def _compute(
+        self, images: npt.NDArray[np.uint8], members: Sequence[Prepared], wanted: Filter
+    ) -> Sequence[_Answer]:
+        """Let the engine compute a batch, and return what it says of each picture."""
+        if isinstance(self.engine, FindingEngine):
+            return self.engine.find(images, members, self.info, wanted)
+        boxes, scores = self.engine(images)
+        return list(zip(boxes, scores, strict=True))
+
+    def _objects(self, answer: _Answer, member: Prepared, wanted: Filter) -> Detections:
+        """Return the objects of a picture that the engine has said all of that it says."""
+        if isinstance(answer, Detections):
+            return answer
+        boxes, scores = answer
+        return to_detections(boxes, scores, member, self.info, wanted)
 
 
 @dataclass(frozen=True)
@@ -265,28 +304,37 @@ def load(
     model: str | Path | None = None,
     *,
     engine: EngineName = "auto",
+    device: str = "auto",
     threads: int | None = None,
     precision: Precision = "auto",
     streams: int = 1,
+    batch: int | None = None,
 ) -> Detector:
-    """Load a model file.
+    """Load a model file into an engine of this room; `densewatch.load` knows PyTorch too, and says more.
 
     Args:
         model: a path, the name of a pulled model, or None for the model inside the package.
-        engine: `auto` is OpenVINO where it is installed, else ONNX Runtime.
-        threads: None is one a physical core that this process may use.
-        precision: `auto` is the fastest that the CPU computes in hardware, bfloat16 or float32.
-        streams: how many pictures are computed at the same time, on a share of the threads each. 1 gives the
-            shortest time for one picture; as many as threads give the most pictures a second.
+        engine: as `create_engine` has it.
+        device: likewise.
+        threads: likewise.
+        precision: likewise.
+        streams: likewise.
+        batch: as `Detector` has it.
 
     Raises:
         ModelNotFoundError: there is no such model.
         ModelFileError: the file is no densewatch model, or needs a newer version.
-        EngineError: the engine is missing, or refuses the model or a setting.
+        EngineError: the engine is missing, or refuses the model, the device or a setting.
         ValueError: a setting has no possible value.
     """
     path = find_model(model)
-    for decoder in ("cv2", "PIL.Image"):  # now, so that the time of the first picture is its own
-        importlib.import_module(decoder)
+    import_decoders()
     info = read_info(path)
-    return Detector(info, create_engine(path, engine, threads, precision, streams, info.numeric_type))
+    made = create_engine(path, engine, threads, precision, streams, info.numeric_type, device)
+    return Detector(info, made, batch)
+
+
+def import_decoders() -> None:
+    """Import what decodes pictures now, so that the time of the first picture is its own."""
+    for decoder in ("cv2", "PIL.Image"):
+        importlib.import_module(decoder)

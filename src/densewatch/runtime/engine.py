@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from densewatch.detections import Detections
+    from densewatch.imaging.resize import Prepared
+    from densewatch.metadata import ModelInfo
+    from densewatch.runtime.candidates import Filter
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Output = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
@@ -23,16 +30,19 @@ class Engine(Protocol):
     """What runs a network.
 
     Attributes:
-        name: `openvino` or `onnxruntime`.
+        name: `openvino`, `onnxruntime` or `torch`.
         version: of the library.
-        numeric_type: in which it computes: `float32`, `bfloat16`, `int8 and float32`, …
-        threads: how many it uses.
-        streams: how many pictures it computes at the same time, on a share of the threads each.
+        numeric_type: in which it computes: `float32`, `bfloat16`, `int8 and float32`, … `tensorfloat32` is
+            what NVIDIA's GPUs make of float32 for speed: its range, with 10 bits behind the point.
+        device: where it computes: `cpu`, `cuda:0`, `cuda:0 with TensorRT`, …
+        threads: how many it uses on the CPU.
+        streams: how many inputs it computes at the same time, on a share of the threads each.
     """
 
     name: str
     version: str
     numeric_type: str
+    device: str
     threads: int
     streams: int
 
@@ -51,9 +61,35 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class FindingEngine(Engine, Protocol):
+    """An engine that also sorts candidates out, where they are: what leaves the GPU is objects alone."""
+
+    def find(
+        self,
+        images: npt.NDArray[np.uint8],
+        members: Sequence[Prepared],
+        info: ModelInfo,
+        wanted: Filter,
+    ) -> list[Detections]:
+        """Return the objects of each picture of a batch, as `to_detections` has them.
+
+        Args:
+            images: uint8 [N, H, W, 3] RGB, H and W multiples of 32.
+            members: the N pictures in `images`, each of just its size.
+            info: of the model.
+            wanted: which objects are wanted.
+
+        Raises:
+            EngineError: the library failed.
+        """
+        ...
+
+
 def describe_engine(engine: Engine) -> str:
-    """Return what runs a network, as `openvino 2026.4.1, bfloat16, 2 threads`."""
-    return f"{engine.name} {engine.version}, {engine.numeric_type}, {engine.threads} threads"
+    """Return what runs a network, as `openvino 2026.4.1, bfloat16, 2 threads`, or with the GPU it runs on."""
+    where = f"{engine.threads} threads" if engine.device == "cpu" else engine.device
+    return f"{engine.name} {engine.version}, {engine.numeric_type}, {where}"
 
 
 def check_names(path: Path, names: list[str]) -> None:

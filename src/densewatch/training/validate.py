@@ -13,7 +13,7 @@ from densewatch.evaluation.run import collect_results
 from densewatch.metadata import ModelInfo, ResizePolicy
 from densewatch.models.retinanet import RetinaNet
 from densewatch.runtime.detector import Detector
-from densewatch.training.torch_engine import TorchEngine
+from densewatch.torch_engine.engine import TorchEngine
 
 
 def validate(
@@ -38,7 +38,9 @@ def validate(
     was_training = network.training
     network.eval()
     try:
-        results = collect_results(Detector(info, TorchEngine(network, device)), data, data.samples)
+        # A batch of one: the memory of a GPU is full of what training needs.
+        detector = Detector(info, TorchEngine(network, device), batch=1)
+        results = collect_results(detector, data, data.samples)
     finally:
         network.train(was_training)
     listed = {category.id for category in load_instances(annotations).categories}

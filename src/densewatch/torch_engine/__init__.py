@@ -1,0 +1,1 @@
+"""PyTorch as an engine: model files and checkpoints on the CPU and on NVIDIA GPUs."""

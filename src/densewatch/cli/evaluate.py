@@ -103,6 +103,7 @@ def evaluate(
       densewatch evaluate --data val.json --images val/
       densewatch evaluate --data val.json --where source=coco --format json > ap.json
       densewatch evaluate --model mine.onnx --data val.json --limit 50
+      densewatch evaluate --data crowds.json --tiles auto
     """
     from densewatch.data.dataset import DataError
     from densewatch.evaluation.run import UnknownClassError

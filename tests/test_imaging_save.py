@@ -34,9 +34,12 @@ def test_other_suffixes_are_refused(tmp_path: Path) -> None:
         save_image(tmp_path / "a.gif", grey(4, 4))
 
 
-def test_what_is_too_large_for_jpeg_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="65501x1 px is too large for JPEG"):
-        save_image(tmp_path / "a.jpg", grey(1, 65_501))
+@pytest.mark.parametrize(("name", "side"), [("a.jpg", 65_500), ("a.png", 1_000_000)])
+def test_what_is_too_large_for_a_file_is_refused_in_a_sentence(name: str, side: int, tmp_path: Path) -> None:
+    save_image(tmp_path / name, grey(1, side))
+    assert (tmp_path / name).stat().st_size > 0
+    with pytest.raises(OSError, match=rf"{side + 1}x1 px is too large for (JPG|PNG): {side} px"):
+        save_image(tmp_path / name, grey(1, side + 1))
 
 
 @pytest.mark.parametrize(

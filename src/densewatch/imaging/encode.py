@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 _QUALITY = 92
-_MAX_JPEG_SIDE = 65_500
+_MAX_SIDES = {".jpg": 65_500, ".png": 1_000_000}  # beyond, OpenCV writes nothing
 
 
 def encode_jpeg(image: npt.NDArray[np.uint8], comment: bytes = b"") -> bytes:
@@ -21,9 +21,6 @@ def encode_jpeg(image: npt.NDArray[np.uint8], comment: bytes = b"") -> bytes:
     """
     import cv2
 
-    height, width = image.shape[:2]
-    if max(height, width) > _MAX_JPEG_SIDE:
-        raise OSError(f"a picture of {width}x{height} px is too large for JPEG: {_MAX_JPEG_SIDE} px a side")
     sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     data = _encode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, *sampling])
     if not comment:
@@ -38,12 +35,21 @@ def comment_segment(comment: bytes) -> bytes:
 
 
 def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
-    """Return a picture, uint8 [H, W, 3] RGB, as PNG."""
+    """Return a picture, uint8 [H, W, 3] RGB, as PNG.
+
+    Raises:
+        OSError: a side is longer than OpenCV writes.
+    """
     return _encode(".png", image, [])
 
 
 def _encode(suffix: str, image: npt.NDArray[np.uint8], options: list[int]) -> bytes:
     import cv2
 
+    height, width = image.shape[:2]
+    most = _MAX_SIDES[suffix]
+    if max(height, width) > most:
+        kind = suffix[1:].upper()
+        raise OSError(f"a picture of {width}x{height} px is too large for {kind}: {most} px a side at most")
     _, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return encoded.tobytes()

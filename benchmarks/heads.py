@@ -42,6 +42,7 @@ VARIANTS: dict[str, Sections] = {
     "1 deep": {"head": {"depth": 1}},
     "64 wide": {"head": {"width": 64}},
     "128 wide": {"head": {"width": 128}},
+    "128 wide, 1 deep": {"head": {"width": 128, "depth": 1}},
     "one tower for both": {"head": {"shared": True}},
     "full convolutions": {"head": {"depthwise": False}},
     "with P2": {"pyramid": {"p2": True}},

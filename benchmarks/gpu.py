@@ -29,8 +29,8 @@ from densewatch.benchmarking.machine import describe_machine
 from densewatch.benchmarking.pictures import drawn_picture
 from densewatch.imaging.read import read_image
 from densewatch.imaging.resize import batch, prepare
-from densewatch.metadata import ClassInfo, LevelInfo, ModelInfo, ResizePolicy
-from densewatch.models.candidates import CandidateNet
+from densewatch.metadata import ClassInfo, ModelInfo, ResizePolicy
+from densewatch.models.candidates import CandidateNet, levels_of
 from densewatch.models.config import preset
 from densewatch.models.retinanet import RetinaNet
 from densewatch.runtime.detector import Timing
@@ -106,14 +106,13 @@ def random_network(size: int, max_size: int, *, tiny: bool) -> tuple[RetinaNet, 
             "head": {"width": 16, "depth": 1, "groups": 4},
         }
     network = RetinaNet(preset("torchvision-v2", CLASSES, **small)).eval()
-    per_cell, strides = network.config.anchors.per_cell, network.config.pyramid.strides
     return network, ModelInfo(
         name="tiny" if tiny else "R50-V2, random weights",
         family="retinanet",
         architecture=network.config.model_dump(mode="json"),
         classes=tuple(ClassInfo(name=f"class {number}", id=number) for number in range(CLASSES)),
         resize=ResizePolicy(mode="shorter", size=size, max_size=max_size),
-        levels=tuple(LevelInfo(stride=stride, anchors_per_cell=per_cell, topk=TOPK) for stride in strides),
+        levels=levels_of(network, TOPK),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,15 +14,17 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from densewatch.benchmarking import machine, torchvision_peer
+from densewatch.benchmarking import machine, report, torchvision_peer
 from densewatch.benchmarking.clock import Recording, compare, pictures_per_second, take_turns
 from densewatch.benchmarking.pictures import drawn_picture
 from densewatch.benchmarking.report import run_benchmark
 from densewatch.benchmarking.torchvision_peer import TorchvisionPeer, architecture_like
+from densewatch.cli import bench
 from densewatch.cli.main import app
 from densewatch.runtime import cpu
 from densewatch.runtime.detector import Detector, load
-from densewatch.runtime.engine import EngineError
+from densewatch.runtime.engine import EngineError, Output
+from densewatch.runtime.model_file import embedded_models
 from densewatch.runtime.openvino_engine import OpenVinoEngine
 from tiny_model import tiny_info, write_tiny_model
 
@@ -189,6 +192,74 @@ def test_another_engine_takes_part(tmp_path: Path) -> None:
     document = json.loads(CliRunner().invoke(app, [*arguments, "--format", "json"]).stdout)
     assert "onnxruntime" in document["peer"]["model"]
     assert document["peer"]["timing_ms"].keys() == document["timing_ms"].keys()
+
+
+@pytest.mark.parametrize(
+    ("peer", "ours", "place"),
+    [
+        ("torch", "cpu", "cpu"),
+        ("onnxruntime", "cpu", "cpu"),
+        ("tensorrt", "cpu", "cuda"),
+        ("openvino", "cuda:1", "cpu"),
+        ("torch", "cuda:1 with TensorRT", "cuda:1"),
+        ("onnxruntime", "cuda:1 (Stand-in 3000)", "cuda:1"),
+        ("tensorrt", "cuda:1", "cuda:1"),
+    ],
+)
+def test_a_peer_runs_where_ours_runs(peer: bench.PeerName, ours: str, place: str) -> None:
+    """Else a CPU would be compared with a GPU; OpenVINO and TensorRT have but one place."""
+    assert bench._peers_device(peer, ours) == place
+
+
+def test_a_peer_runs_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the embedded model, the peer alone would choose another form."""
+    asked: list[tuple[str | None, str, str]] = []
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+
+    def load_detector(
+        model: str | None, engine: str, threads: int | None, precision: str, *, device: str, **_: object
+    ) -> Detector:
+        asked.append((model, engine, device))
+        return load(path, threads=1)
+
+    monkeypatch.setattr(bench, "load_detector", load_detector)
+    monkeypatch.setattr(report, "_SETTLE_S", 0.0)
+    arguments = ["bench", "--runs", "1", "--peer", "torch", "--precision", "float32"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    float_file = str(embedded_models()[0])
+    assert asked == [(None, "auto", "auto"), (float_file, "torch", "cpu"), (None, "auto", "auto")]
+
+
+class CountingEngine:
+    """Finds nothing, and counts the batches it is given."""
+
+    name, version, numeric_type, device = "counting", "1", "float32", "cpu"
+    threads, streams = 1, 1
+
+    def __init__(self) -> None:
+        self.batches: Counter[int] = Counter()
+
+    def __call__(self, images: np.ndarray) -> Output:
+        count, height, width, _ = images.shape
+        self.batches[count] += 1
+        time.sleep(1e-3)  # for others to wait meanwhile
+        cells = (height // 32) * (width // 32) + (height // 64) * (width // 64)
+        return np.zeros((count, cells, 4), np.float32), np.zeros((count, cells, 3), np.float32)
+
+
+def test_batches_have_come_often_when_throughput_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a size of batch that comes often a network is compiled, which is no part of throughput."""
+    engine = CountingEngine()
+    before: list[Counter[int]] = []
+
+    def pictures_per_second(work: object, pictures: Sequence[bytes]) -> float:
+        before.append(engine.batches.copy())
+        return 1.0
+
+    monkeypatch.setattr(report, "pictures_per_second", pictures_per_second)
+    monkeypatch.setattr(report, "_SETTLE_S", 60.0)
+    run_benchmark(lambda streams: Detector(tiny_info(), engine, batch=4), [drawn_picture((64, 64))], runs=1)
+    assert before[0][4] >= 16
 
 
 def test_a_report_with_a_peer_has_its_figures_and_the_ratios(load_tiny: Load) -> None:

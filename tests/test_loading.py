@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import densewatch as dw
 from densewatch import loading
 from densewatch.benchmarking import report
+from densewatch.cli import options
+from densewatch.cli.bench import PeerName
 from densewatch.cli.main import app
-from densewatch.metadata import ModelInfo
 from densewatch.models.checkpoint import save_checkpoint
-from densewatch.runtime import detector
-from densewatch.runtime.engine import Engine, EngineError
-from densewatch.runtime.model_file import ModelFileError, embedded_models
+from densewatch.runtime import detector, model_file, onnxruntime_engine
+from densewatch.runtime.engine import EngineError, Precision
+from densewatch.runtime.model_file import ModelFileError
 from densewatch.torch_engine import load as torch_load
 from small_network import small_info, small_network
-from tiny_model import write_tiny_model
+from tiny_model import tiny_info, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -59,45 +64,172 @@ def test_unknown_values() -> None:
         dw.load(engine="torch", precision="int4")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="device must be"):
         dw.load(engine="torch", device="gpu")
+    for settings, sentence in (({"threads": 0}, "threads must be"), ({"streams": 0}, "streams must be")):
+        with pytest.raises(ValueError, match=f"{sentence} at least 1, not 0"):
+            dw.load(engine="torch", **settings)  # type: ignore[arg-type]
+
+
+def test_the_command_line_knows_what_load_knows() -> None:
+    """It lists them itself, since importing the engines' rooms would slow every start."""
+    assert get_args(options.EngineName) == get_args(loading.EngineName)
+    assert get_args(options.PrecisionName) == get_args(Precision)
+    assert set(get_args(loading.EngineName)) - {"auto"} <= set(get_args(PeerName))
+
+
+class Asked(Exception):  # noqa: N818
+    """Stands for a detector: who was to load what."""
+
+
+@pytest.fixture
+def asks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, Path, str]]:
+    """Return a function that takes what `dw.load` takes, and says who loads which file for which device."""
+
+    def ask(room: str) -> Callable[..., Any]:
+        def refuse(path: Path, *, device: str, **settings: object) -> Any:
+            raise Asked(room, path, device)
+
+        return refuse
+
+    monkeypatch.setattr(torch_load, "load_torch_engine", ask("torch"))
+    monkeypatch.setattr(detector, "load", ask("runtime"))
+
+    def load(*model: Path, **settings: Any) -> tuple[str, Path, str]:
+        with pytest.raises(Asked) as caught:
+            dw.load(*model, **settings)
+        room, path, device = caught.value.args
+        return room, path, device
+
+    return load
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Return the embedded models, in float and in int8, of a package on a CPU that is made for int8."""
+    (tmp_path / "weights").mkdir()
+    exact, int8 = (
+        write_tiny_model(tmp_path / "weights" / file, tiny_info().model_copy(update={"name": name}))
+        for file, name in (("default.onnx", "light"), ("default-int8.onnx", "light-int8"))
+    )
+    monkeypatch.setattr(model_file, "files", lambda package: tmp_path)
+    monkeypatch.setattr(model_file, "has_int8_products", lambda: True)
+    return exact, int8
+
+
+def onnxruntime_for(monkeypatch: pytest.MonkeyPatch, *providers: str) -> None:
+    """Put an ONNX Runtime in place that is built with these providers."""
+    library = SimpleNamespace(get_available_providers=lambda: list(providers))
+    monkeypatch.setattr(onnxruntime_engine, "import_onnxruntime", lambda: library)
+
+
+@pytest.mark.parametrize("gpu_build", [False, True])
+def test_auto_is_the_cpu_whatever_finds_a_gpu(
+    checkpoint: Path, asks: Any, embedded: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, gpu_build: bool
+) -> None:
+    """Also without OpenVINO, where ONNX Runtime is the engine, and for a checkpoint."""
+    onnxruntime_for(monkeypatch, *(["CUDAExecutionProvider"] if gpu_build else []), "CPUExecutionProvider")
+    assert asks(checkpoint) == ("torch", checkpoint, "cpu")
+    assert asks(checkpoint, engine="torch") == ("torch", checkpoint, "auto")
+    assert asks() == ("runtime", embedded[1], "cpu")
+    assert asks(engine="onnxruntime")[2] == "auto"
 
 
 @pytest.mark.parametrize(
-    ("onnxruntime", "torch", "chosen"), [(True, True, "onnxruntime"), (False, True, "torch")]
+    ("settings", "in_int8"),
+    [
+        ({}, True),
+        ({"precision": "bfloat16"}, True),
+        ({"precision": "float32"}, False),
+        ({"device": "cuda"}, False),
+        ({"engine": "torch"}, False),
+        ({"engine": "tensorrt"}, False),
+        ({"engine": "onnxruntime"}, False),
+        ({"engine": "onnxruntime", "device": "cpu"}, True),
+    ],
+)
+def test_the_form_of_the_embedded_model(
+    asks: Any,
+    embedded: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    in_int8: bool,
+) -> None:
+    """In int8 on the CPU, where float32 was not asked for."""
+    onnxruntime_for(monkeypatch, "CUDAExecutionProvider", "CPUExecutionProvider")
+    assert asks(**settings)[1] == embedded[in_int8]
+    onnxruntime_for(monkeypatch, "CPUExecutionProvider")
+    if settings == {"engine": "onnxruntime"}:
+        assert asks(**settings)[1] == embedded[True]
+
+
+@pytest.mark.parametrize(
+    ("onnxruntime", "torch", "chosen"),
+    [(True, True, "runtime"), (False, True, "torch"), (False, False, "runtime")],
 )
 def test_who_computes_on_a_gpu(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, onnxruntime: bool, torch: bool, chosen: str
+    monkeypatch: pytest.MonkeyPatch,
+    asks: Any,
+    embedded: tuple[Path, Path],
+    tmp_path: Path,
+    onnxruntime: bool,
+    torch: bool,
+    chosen: str,
 ) -> None:
     """ONNX Runtime where it can, since it runs every model file; PyTorch where that alone can."""
-    asked: list[tuple[str, Path]] = []
-
-    class Asked(Exception):  # noqa: N818
-        pass
-
-    def runtime_load(path: Path, **settings: object) -> Engine:
-        asked.append(("onnxruntime", path))
-        raise Asked
-
-    def torch_engine(path: Path, **settings: object) -> tuple[ModelInfo, Engine]:
-        asked.append(("torch", path))
-        raise Asked
-
-    monkeypatch.setattr(loading, "finds_gpu", lambda: onnxruntime)
+    monkeypatch.setattr(loading, "built_for_gpus", lambda: onnxruntime)
     monkeypatch.setattr(torch_load, "finds_gpu", lambda: torch)
-    monkeypatch.setattr(torch_load, "load_torch_engine", torch_engine)
-    monkeypatch.setattr(detector, "load", runtime_load)
     path = write_tiny_model(tmp_path / "tiny.onnx")
-    with pytest.raises(Asked):
-        dw.load(path, device="cuda")
-    with pytest.raises(Asked):
-        dw.load(device="cuda")
-    assert asked == [(chosen, path), (chosen, embedded_models()[0])]  # float, of the embedded ones
+    assert asks(path, device="cuda") == (chosen, path, "cuda")
+    assert asks(device="cuda") == (chosen, embedded[0], "cuda")
 
 
 def test_nobody_computes_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "finds_gpu", lambda: False)
+    onnxruntime_for(monkeypatch, "CPUExecutionProvider")
     monkeypatch.setattr(torch_load, "finds_gpu", lambda: False)
     with pytest.raises(EngineError, match="has no CUDAExecutionProvider"):
         dw.load(device="cuda")
+
+
+@pytest.mark.parametrize("absent", ["torch", "torchvision", "safetensors", "onnx"])
+def test_half_a_pytorch_is_none(tmp_path: Path, absent: str) -> None:
+    """PyTorch lies beside a plain install, which lacks what our engine needs with it."""
+    code = (
+        "import sys; sys.modules[sys.argv[2]] = None\n"
+        "import densewatch\n"
+        "from densewatch import loading\n"
+        "from densewatch.runtime.engine import EngineError\n"
+        "loading.built_for_gpus = lambda: False\n"
+        "for engine in ('auto', 'torch'):\n"
+        "    try: densewatch.load(sys.argv[1], device='cuda', engine=engine)\n"
+        "    except EngineError as error: print(error)\n"
+    )
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model), absent], capture_output=True, text=True, check=True
+    )
+    first, second = done.stdout.splitlines()
+    assert "has no CUDAExecutionProvider" in first
+    assert "PyTorch cannot be imported" in second
+    assert absent in second
+
+
+def test_bfloat16_is_refused_where_a_gpu_does_not_compute_it(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capability = (7, 5)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Stand-in 2000")
+    monkeypatch.setattr(torch_load, "CudaEngine", lambda *_, numeric_type, **__: numeric_type)
+
+    def numeric_type(precision: Precision) -> object:
+        return torch_load.load_torch_engine(checkpoint, device="cuda", precision=precision)[1]
+
+    with pytest.raises(EngineError, match=r"Stand-in 2000 does not compute bfloat16 in hardware; use"):
+        numeric_type("bfloat16")
+    assert numeric_type("auto") is torch.float32
+    capability = (8, 0)
+    assert numeric_type("auto") is numeric_type("bfloat16") is torch.bfloat16
 
 
 def test_a_model_that_is_no_retinanet(tmp_path: Path) -> None:

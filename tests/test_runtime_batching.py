@@ -146,11 +146,12 @@ def test_a_fault_of_the_program_reaches_all_that_it_concerns() -> None:
             raise KeyError("a fault")
 
     network = Faulty()
-    network.gate.set()
     batcher = Batcher(network, most=4, streams=1)
-    for _ in range(2):  # and it goes on afterwards
-        with pytest.raises(KeyError, match="a fault"):
-            ask(batcher, picture(1))
+    answers = hand_in(batcher, network, [picture(value) for value in range(6)])
+    assert [type(answer) for answer in answers] == [KeyError] * 6
+    assert network.batches == [[0], [1, 2, 3, 4], [5]]  # and none is tried once more
+    with pytest.raises(KeyError, match="a fault"):  # it goes on afterwards
+        ask(batcher, picture(1))
 
 
 def scene(index: int) -> npt.NDArray[np.uint8]:
@@ -163,8 +164,8 @@ def scene(index: int) -> npt.NDArray[np.uint8]:
 def test_many_pictures_are_found_as_one_by_one(tmp_path: Path, engine: str) -> None:
     path = write_tiny_model(tmp_path / "tiny.onnx")
     scenes = [scene(index) for index in range(40)]
-    alone = dw.load(path, engine=engine, precision="float32")  # type: ignore[arg-type]
-    together = dw.load(path, engine=engine, precision="float32", batch=4)  # type: ignore[arg-type]
+    alone = dw.load(path, engine=engine, device="cpu", precision="float32")  # type: ignore[arg-type]
+    together = dw.load(path, engine=engine, device="cpu", precision="float32", batch=4)  # type: ignore[arg-type]
     assert (alone.batch, alone.workers, together.batch, together.workers) == (1, 2, 4, 8)
     expected = [alone.detect(image, threshold=0.6).to_dicts() for image in scenes]
     assert [one.to_dicts() for one in together.detect_many(scenes, threshold=0.6)] == expected
@@ -177,8 +178,11 @@ class Finder:
     name, version, numeric_type, device, threads, streams = "finder", "1", "float32", "cuda:0", 1, 1
 
     def __init__(self, path: Path) -> None:
-        self.engine = create_engine(path, "onnxruntime")
+        self.engine = create_engine(path, "onnxruntime", device="cpu")
         self.batches: list[int] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self._lock = threading.Lock()
 
     def __call__(
         self, images: npt.NDArray[np.uint8]
@@ -188,11 +192,18 @@ class Finder:
     def find(
         self, images: npt.NDArray[np.uint8], members: Sequence[Prepared], info: ModelInfo, wanted: Filter
     ) -> list[Detections]:
-        self.batches.append(len(images))
-        return [
+        with self._lock:
+            self.batches.append(len(images))
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        time.sleep(1e-3)  # for others to come meanwhile
+        found = [
             to_detections(boxes, scores, member, info, wanted)
             for boxes, scores, member in zip(*self.engine(images), members, strict=True)
         ]
+        with self._lock:
+            self.at_once -= 1
+        return found
 
 
 def test_an_engine_that_finds_objects_is_asked_for_them(tmp_path: Path) -> None:
@@ -210,6 +221,23 @@ def test_an_engine_that_finds_objects_is_asked_for_them(tmp_path: Path) -> None:
         tiled.to_dicts()
         == dw.load(path).detect(scene(1), threshold=0.6, tiles="2x1", max_detections=1).to_dicts()
     )
+
+
+def test_with_a_deadline_pictures_go_one_by_one(tmp_path: Path) -> None:
+    """Waiting for a batch and being in one would count as what a picture costs, and detail be given up."""
+    finder = Finder(write_tiny_model(tmp_path / "tiny.onnx"))
+    detector = dw.Detector(tiny_info(), finder, batch=8)
+    scenes = [scene(index) for index in range(20)]
+    expected = [one.to_dicts() for one in detector.detect_many(scenes, threshold=0.6)]
+    assert not detector._cost.known
+    assert max(finder.batches) > 1
+    finder.batches.clear()
+    found = detector.detect_many(scenes, threshold=0.6, deadline_ms=60_000)
+    assert [one.to_dicts() for one in found] == expected
+    assert finder.most_at_once <= 2  # more would wait for the engine, and that would count too
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda image: detector.detect(image, deadline_ms=60_000), scenes))
+    assert set(finder.batches) == {1}
 
 
 def test_a_batch_of_none(tmp_path: Path) -> None:

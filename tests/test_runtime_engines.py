@@ -59,12 +59,12 @@ def test_boxes_and_scores(tmp_path: Path, name: EngineName, shape: tuple[int, in
 @pytest.mark.parametrize("name", ENGINES)
 def test_engine_says_what_it_is(tmp_path: Path, name: EngineName) -> None:
     path = write_tiny_model(tmp_path / "tiny.onnx")
-    engine: Engine = create_engine(path, name, threads=1, precision="float32")
+    engine: Engine = create_engine(path, name, threads=1, precision="float32", device="cpu")
     assert (engine.name, engine.numeric_type, engine.threads) == (name, "float32", 1)
     assert engine.version[0].isdigit()
     assert describe_engine(engine) == f"{name} {engine.version}, float32, 1 threads"
     assert create_engine(path).name == "openvino"
-    assert create_engine(path, name, threads=2, streams=5).streams == 2
+    assert create_engine(path, name, threads=2, streams=5, device="cpu").streams == 2
 
 
 @pytest.mark.parametrize(("name", "library"), [("openvino", "OpenVINO"), ("onnxruntime", "ONNX Runtime")])
@@ -87,7 +87,7 @@ def test_results_are_not_overwritten_by_the_next_call(tmp_path: Path, name: Engi
 @pytest.mark.parametrize("streams", [1, 3])
 def test_several_threads(tmp_path: Path, name: EngineName, streams: int) -> None:
     path = write_tiny_model(tmp_path / "tiny.onnx")
-    engine = create_engine(path, name, threads=streams, streams=streams)
+    engine = create_engine(path, name, threads=streams, streams=streams, device="cpu")
     assert engine.streams == streams
     wrong: list[int] = []
 

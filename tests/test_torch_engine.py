@@ -100,7 +100,7 @@ def differences(expected: Output, actual: Output) -> tuple[float, float]:
 def test_a_model_file_gives_what_the_other_engines_give(model_file: Path) -> None:
     info, engine = load_torch_engine(model_file, device="cpu", threads=1)
     images = photos(info.resize)
-    expected = create_engine(model_file, "onnxruntime", precision="float32")(images)
+    expected = create_engine(model_file, "onnxruntime", precision="float32", device="cpu")(images)
     difference = compare(expected, engine(images))
     assert difference.candidates >= 100
     assert difference.box_error_px <= MAX_BOX_ERROR_PX
@@ -119,12 +119,12 @@ def test_the_embedded_model_too() -> None:
 
 
 def test_a_checkpoint_is_what_its_model_file_is(model_file: Path, checkpoint: Path) -> None:
-    found = dw.load(checkpoint).detect(PHOTO, threshold=0.3)
-    exported = dw.load(model_file, engine="torch").detect(PHOTO, threshold=0.3)
+    found = dw.load(checkpoint, device="cpu").detect(PHOTO, threshold=0.3)
+    exported = dw.load(model_file, engine="torch", device="cpu").detect(PHOTO, threshold=0.3)
     assert len(exported) > 20
     best = exported.scores[:10]
     assert np.allclose(found.scores[:10], best, atol=MAX_SCORE_ERROR)
-    assert [level.topk for level in dw.load(checkpoint).info.levels] == [1000] * 5
+    assert [level.topk for level in dw.load(checkpoint, device="cpu").info.levels] == [1000] * 5
 
 
 def test_bfloat16_is_near(model_file: Path) -> None:
@@ -189,7 +189,7 @@ def test_read_only_pictures(checkpoint: Path) -> None:
     image.flags.writeable = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        dw.load(checkpoint).detect(image)
+        dw.load(checkpoint, device="cpu").detect(image)
 
 
 def test_what_pytorch_raises_is_an_engine_error(checkpoint: Path) -> None:
@@ -254,16 +254,24 @@ def test_shapes_that_come_often_get_a_network_of_their_own(caplog: pytest.LogCap
         programs(torch.zeros(size))
     assert recorded.calls == ["general", "general", "general", "special", "special"]
     assert recorded.made == [(5,)]
-    for size in (6, 6, 5, 7, 7, 7):  # the third shape takes the place of that which came last longest ago
+    for size in (6, 6, 5, 7, 7, 7, 7):  # there is no place for a third
         programs(torch.zeros(size))
-    assert recorded.made == [(5,), (6,), (7,)]
+    assert recorded.made == [(5,), (6,)]
     recorded.calls.clear()
-    for size in (5, 6, 6, 6):
+    for size in (5, 6, 7, 5):
         programs(torch.zeros(size))
-    assert recorded.calls == ["special", "general", "general", "special"]
+    assert recorded.calls == ["special", "special", "general", "special"]
+    assert recorded.made == [(5,), (6,)]
+    assert caplog.text == ""
+
+
+def test_a_shape_for_which_no_network_can_be_made(caplog: pytest.LogCaptureFixture) -> None:
+    recorded = Recorded()
+    programs = Programs(recorded.general, recorded.make, after=3, most=2)  # type: ignore[arg-type]
     for _ in range(5):
         programs(torch.zeros(13))
-    assert recorded.made.count((13,)) == 1
+    assert recorded.calls == ["general"] * 5
+    assert recorded.made == [(13,)]
     assert "no network for inputs of (13,): out of memory" in caplog.text
 
 

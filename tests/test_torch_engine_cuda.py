@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,17 +29,25 @@ PHOTO = Path(dw.__file__).parent / "assets" / "astronaut.jpg"
 CPU = torch.device("cpu")
 
 
+Step = tuple[str, "Stream | None", "Event | None"]
+"""What was done, on which stream, with which event."""
+
+
 class Stream:
-    """A queue of work that is done at once."""
+    """A queue of work that is done at once, and noted."""
+
+    steps: ClassVar[list[Step]] = []
 
     def __init__(self, device: torch.device) -> None:
-        self.waited = 0
+        pass
 
     def record_event(self) -> Event:
-        return Event()
+        event = Event()
+        self.steps.append(("record", self, event))
+        return event
 
     def wait_event(self, event: Event) -> None:
-        self.waited += 1
+        self.steps.append(("wait", self, event))
 
 
 class Event:
@@ -48,9 +58,11 @@ class Event:
 
     def record(self) -> None:
         self.recorded = True
+        Stream.steps.append(("record", torch.cuda.current_stream(), self))  # type: ignore[arg-type]
 
     def synchronize(self) -> None:
         assert self.recorded
+        Stream.steps.append(("synchronize", None, self))
 
 
 class Recorded:
@@ -83,6 +95,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> CudaEngine:
         yield
         now.stream = before
 
+    monkeypatch.setattr(Stream, "steps", [])
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "stream", stream)
@@ -133,6 +146,37 @@ def test_candidates_are_those_of_the_plain_engine(engine: CudaEngine, checkpoint
         expected_boxes, expected_scores = plain(images)
         assert np.allclose(boxes, expected_boxes, atol=1e-2)
         assert np.allclose(scores, expected_scores, atol=1e-4)
+
+
+def test_the_network_waits_for_the_copy_and_the_lane_for_the_network(
+    engine: CudaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the network would see half a picture, or the next picture overwrite one that is still read."""
+    steps = Stream.steps
+
+    def noted(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def do(*arguments: Any) -> Any:
+            steps.append((name, torch.cuda.current_stream(), None))  # type: ignore[arg-type]
+            return work(*arguments)
+
+        return do
+
+    lanes = SimpleNamespace(get=engine._lanes.get, put=noted("back", engine._lanes.put))
+    upload = noted("upload", cuda_engine._Lane.upload)
+    monkeypatch.setattr(cuda_engine._Lane, "upload", lambda lane, images: upload(lane, images))
+    monkeypatch.setattr(engine, "_programs", noted("compute", engine._programs))
+    monkeypatch.setattr(engine, "_lanes", lanes)
+    engine(np.zeros((1, 32, 64, 3), np.uint8))
+    assert [name for name, *_ in steps] == [
+        *("upload", "record", "wait", "compute", "record", "synchronize", "back")
+    ]
+    _, streams, events = zip(*steps, strict=True)
+    lane, network = streams[0], engine._stream
+    assert streams == (lane, lane, network, network, network, None, None)
+    copied, done = events[1], events[4]
+    assert events == (None, copied, copied, None, done, done, None)
+    assert lane is not network
+    assert copied is not done
 
 
 @pytest.mark.parametrize("batch", [1, 4])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -128,7 +129,7 @@ def run_benchmark(
     recordings = take_turns(contestants, pictures, runs=runs, on_turn=on_turn)
     ours, peers = recordings["ours"], recordings.get("peer")
     many = load(detector.engine.threads)
-    _settle(many, pictures)
+    _settle_many(many, pictures)
     throughput = pictures_per_second(lambda batch: deque(many.detect_many(batch), maxlen=0), pictures)
     return BenchmarkReport(
         machine=describe_machine(),
@@ -154,3 +155,14 @@ def _settle(detector: Detector, pictures: Sequence[bytes]) -> None:
         detector.detect(picture)
         if perf_counter() > end:
             return
+
+
+def _settle_many(detector: Detector, pictures: Sequence[bytes]) -> None:
+    """Do as `_settle` does, with several pictures under way: each size of batch is compiled for itself."""
+    batch_sizes = detector.batch.bit_length()  # 1, 2, 4, … up to a full batch
+    end = perf_counter() + _SETTLE_S * batch_sizes
+    endless = cycle(pictures)
+    for _ in range(_SETTLE_RUNS):
+        for _ in detector.detect_many(islice(endless, 4 * detector.workers)):
+            if perf_counter() > end:
+                return

@@ -47,8 +47,9 @@ def bench(
     peer: Annotated[
         PeerName | None,
         typer.Option(
-            help="Who takes turns with ours: another engine with the same model, or torchvision's own "
-            "RetinaNet (eager PyTorch, random weights), as a rule the version that the model is nearest to.",
+            help="Who takes turns with ours: another engine with the same model file, on the CPU or the same "
+            "GPU as ours, or torchvision's own RetinaNet (eager PyTorch, random weights), as a rule the "
+            "version that the model is nearest to.",
             show_default=False,
         ),
     ] = None,
@@ -78,6 +79,7 @@ def bench(
     from densewatch.benchmarking.clock import WARM_UP
     from densewatch.benchmarking.engine_peer import EnginePeer
     from densewatch.benchmarking.report import run_benchmark
+    from densewatch.loading import find_model_for
     from densewatch.runtime.engine import EngineError
 
     encoded = _encoded(pictures)
@@ -87,8 +89,9 @@ def bench(
 
     def make_peer(detector: Detector) -> Peer:
         if peer in ("onnxruntime", "openvino", "tensorrt", "torch"):
-            place = "auto" if peer == "openvino" else device
-            return EnginePeer(load_detector(model, peer, detector.engine.threads, "auto", device=place))
+            path = str(find_model_for(model, engine=engine, device=device, precision=precision))
+            place = _peers_device(peer, detector.engine.device)
+            return EnginePeer(load_detector(path, peer, detector.engine.threads, "auto", device=place))
         return _torchvision(peer or "torchvision", detector)
 
     try:
@@ -102,6 +105,14 @@ def bench(
         sys.stdout.write(json.dumps(report.to_dict(), indent=2) + "\n")
     else:
         _print_table(report)
+
+
+def _peers_device(peer: PeerName, ours: str) -> str:
+    """Return where a peer runs: where ours runs, a GPU or the CPU, where the peer can."""
+    if peer == "openvino":
+        return "cpu"
+    place = ours.split()[0]  # without what else an engine says of its GPU
+    return "cuda" if peer == "tensorrt" and place == "cpu" else place
 
 
 def _encoded(pictures: Sequence[str] | None) -> list[bytes]:

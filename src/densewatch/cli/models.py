@@ -174,8 +174,9 @@ def cache(
 ) -> None:
     """Show where compiled networks are kept, and how much room they take.
 
-    OpenVINO compiles a network when a model is loaded for the first time; later starts take what is kept. A
-    model file that has changed or gone leaves its compiled network behind: --clear is always safe.
+    OpenVINO compiles a network when a model is loaded for the first time, and TensorRT for each new size of
+    picture; later starts take what is kept. A model file that has changed or gone leaves its compiled
+    networks behind: --clear is always safe.
 
     \b
     Examples:

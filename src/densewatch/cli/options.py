@@ -13,6 +13,7 @@ from densewatch.cli.known_models import stop_for_unknown_model
 if TYPE_CHECKING:
     from densewatch.runtime.detector import Detector
 
+# As `densewatch.loading` and `densewatch.runtime.engine` have them, whose imports every start would pay for.
 EngineName = Literal["auto", "openvino", "onnxruntime", "tensorrt", "torch"]
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from densewatch.commit import code_commit
 from densewatch.export.onnx_graph import write_graph, write_metadata
 from densewatch.export.proof import check_pictures, prove, shipped_pictures
-from densewatch.metadata import LevelInfo, ModelInfo
-from densewatch.models.candidates import CandidateNet
+from densewatch.metadata import ModelInfo
+from densewatch.models.candidates import CandidateNet, levels_of
 from densewatch.models.retinanet import RetinaNet
 
 Measure = Callable[[Path], dict[str, dict[str, float]]]
@@ -57,7 +57,7 @@ def export_model(
         write_graph(net, unfinished)
         info = info.model_copy(
             update={
-                "levels": _levels(network, topk),
+                "levels": levels_of(network, topk),
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
                 "training": {**info.training, "commit": info.commit},
                 "commit": code_commit() or "unknown",
@@ -73,8 +73,3 @@ def export_model(
             write_metadata(unfinished, info)
         unfinished.replace(path)
     return info
-
-
-def _levels(network: RetinaNet, topk: int) -> tuple[LevelInfo, ...]:
-    per_cell, strides = network.config.anchors.per_cell, network.config.pyramid.strides
-    return tuple(LevelInfo(stride=stride, anchors_per_cell=per_cell, topk=topk) for stride in strides)

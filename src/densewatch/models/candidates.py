@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from densewatch.metadata import LevelInfo
 from densewatch.models.box_coding import decode_boxes
 from densewatch.models.retinanet import DenseOutput, RetinaNet
 
@@ -40,6 +41,12 @@ class CandidateNet(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return boxes `[N, K, 4]` in input pixels and scores `[N, K, C]` of `image` uint8 `[N, H, W, 3]`."""
         return select_candidates(self.network(image.permute(0, 3, 1, 2).float() / 255), self.topk)
+
+
+def levels_of(network: RetinaNet, topk: int) -> tuple[LevelInfo, ...]:
+    """Return how the candidates of a `CandidateNet` are grouped, as a model's description has it."""
+    per_cell, strides = network.config.anchors.per_cell, network.config.pyramid.strides
+    return tuple(LevelInfo(stride=stride, anchors_per_cell=per_cell, topk=topk) for stride in strides)
 
 
 def _pick(values: Tensor, index: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ class Batcher(Generic[Answer]):
 
     Nobody waits for a batch to fill up: as soon as the network is free, those that wait by then go. Where
     the network is what takes the time, many wait and batches are full; where it is not, they are small, and
-    nobody loses any time. A batch is full or has a power of two of pictures: so a network sees few sizes of
-    batches, and can be made ready for each.
+    nobody loses any time. A batch of single pictures is full or has a power of two of them: so a network sees
+    few sizes of batches, and can be made ready for each.
     """
 
     def __init__(self, compute: Compute[Answer], most: int, streams: int) -> None:

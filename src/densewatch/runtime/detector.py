@@ -79,7 +79,8 @@ class Settings(TypedDict, total=False):
         tiles: parts of the picture that are looked at more closely, for far and small objects: `off`, as by
             default, `auto`, or `COLSxROWS`, see `plan_tiles`.
         deadline_ms: time for a picture once it is read: tiles, and then resolution, are given up until what
-            pictures have cost so far fits into it; None, as by default, gives up nothing.
+            pictures have cost so far fits into it; pictures then share no batch. None, as by default, gives
+            up nothing.
         max_pixels: larger picture files are refused; 200 million by default.
     """
 
@@ -157,7 +158,9 @@ class Detector:
         checked at once; a picture that cannot be read raises when its turn comes.
         """
         request = _Request.of(self.info, **settings)
-        return map_in_order(lambda source: self._run(source, request)[0], sources, self.workers)
+        # With a deadline, waiting for an engine that others keep busy would count as what a picture costs.
+        workers = self.workers if request.deadline_ms is None else self.engine.streams + 1
+        return map_in_order(lambda source: self._run(source, request)[0], sources, workers)
 
     @property
     def workers(self) -> int:
@@ -174,12 +177,13 @@ class Detector:
         network_s = 0.0
         for images in batches(parts, look.policy.pad_value):
             members = parts[len(found) : len(found) + len(images)]
-            answers, seconds = self._timed(images, members, request.in_part, source)
+            answers, seconds = self._timed(images, members, request, source)
             network_s += seconds
             found += map(partial(self._objects, wanted=request.in_part), answers, members)
         detections = merge_tiles(found, look.plan, request.wanted)
         ended = time.perf_counter()
-        self._cost.add(look.pixels, (ended - read) * 1000)
+        if self.batch == 1 or request.deadline_ms is not None:  # else it waited for other pictures too
+            self._cost.add(look.pixels, (ended - read) * 1000)
         return detections, Timing(
             read_ms=(read - started) * 1000,
             prepare_ms=(ready - read) * 1000,
@@ -212,31 +216,36 @@ class Detector:
             return Look(plan_tiles(size, self.info, request.tiles), self.info.resize), None
         ways = looks(size, self.info, request.tiles)
         if not self._cost.known:
-            self._measure(ways[0])
+            self._measure(ways[0], request.in_part)
         look = choose(ways, self._cost, request.deadline_ms)
         return look, None if look == ways[-1] else ways[-1].title
 
-    def _measure(self, look: Look) -> None:
+    def _measure(self, look: Look, wanted: Filter) -> None:
         """Find out what a picture costs: the second of two empty ones, since the first one prepares much."""
         empty = np.zeros((look.plan[0].height, look.plan[0].width, 3), np.uint8)
         for _ in range(2):
             begun = time.perf_counter()
-            images = next(batches(prepare_parts(empty, look.plan, look.policy), look.policy.pad_value))
-            self.engine(images)
+            parts = prepare_parts(empty, look.plan, look.policy)
+            images = next(batches(parts, look.policy.pad_value))
+            self._compute(images, parts[: len(images)], wanted)
             milliseconds = (time.perf_counter() - begun) * 1000
         self._cost.add(look.pixels, milliseconds)
 
     def _timed(
-        self, images: npt.NDArray[np.uint8], members: Sequence[Prepared], wanted: Filter, source: Picture
+        self, images: npt.NDArray[np.uint8], members: Sequence[Prepared], request: _Request, source: Picture
     ) -> tuple[Sequence[_Answer], float]:
         """Return what the engine says of prepared pictures, and the seconds that took."""
         begun = time.perf_counter()
         try:
-            answers = self._ask(images, members, wanted)
+            answers = self._ask_for(request)(images, members, request.in_part)
         except EngineError as error:
             name = f"{source}: " if isinstance(source, str | Path) else ""
             raise EngineError(f"{name}{error}") from error
         return answers, time.perf_counter() - begun
+
+    def _ask_for(self, request: _Request) -> Compute[_Answer]:
+        """Return who answers: with a deadline the engine itself, for a batch takes longer than a picture."""
+        return self._ask if request.deadline_ms is None else self._compute
 
     def _compute(
         self, images: npt.NDArray[np.uint8], members: Sequence[Prepared], wanted: Filter
@@ -310,11 +319,11 @@ def load(
     streams: int = 1,
     batch: int | None = None,
 ) -> Detector:
-    """Load a model file into an engine of this room; `densewatch.load` knows PyTorch too, and says more.
+    """Load a model file into an engine of this room; see `densewatch.load` for what the settings mean.
 
     Args:
         model: a path, the name of a pulled model, or None for the model inside the package.
-        engine: as `create_engine` has it.
+        engine: as `create_engine` has it, which knows no PyTorch.
         device: likewise.
         threads: likewise.
         precision: likewise.

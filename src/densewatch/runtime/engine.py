@@ -76,7 +76,7 @@ class FindingEngine(Engine, Protocol):
 
         Args:
             images: uint8 [N, H, W, 3] RGB, H and W multiples of 32.
-            members: the N pictures in `images`, each of just its size.
+            members: the N pictures in `images`, all of the size of `images`, padding included.
             info: of the model.
             wanted: which objects are wanted.
 

@@ -45,10 +45,7 @@ def create_engine(
         ValueError: a setting is no possible value.
     """
     check_choice("engine", engine, get_args(EngineName))
-    check_choice("precision", precision, get_args(Precision))
-    for name, count in (("threads", threads), ("streams", streams)):
-        if count is not None and count < 1:
-            raise ValueError(f"{name} must be at least 1, not {count}")
+    check_settings(precision, threads, streams)
     on_gpu = gpu_index(device) is not None
     threads = threads or available_cores()
     streams = min(streams, threads)
@@ -74,6 +71,14 @@ def create_engine(
     if weights == "int8":
         made.numeric_type = f"int8 and {made.numeric_type}"
     return made
+
+
+def check_settings(precision: str, threads: int | None, streams: int) -> None:
+    """Raise `ValueError` for what no engine takes."""
+    check_choice("precision", precision, get_args(Precision))
+    for name, count in (("threads", threads), ("streams", streams)):
+        if count is not None and count < 1:
+            raise ValueError(f"{name} must be at least 1, not {count}")
 
 
 def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:

@@ -104,7 +104,7 @@ class OnnxRuntimeEngine:
         return boxes, scores
 
 
-def finds_gpu() -> bool:
+def built_for_gpus() -> bool:
     """Return whether an ONNX Runtime is installed that is built for NVIDIA GPUs."""
     try:
         return _CUDA in import_onnxruntime().get_available_providers()

@@ -108,7 +108,7 @@ class CudaEngine:
         """Let the network compute pictures when their turn comes, and wait until it has.
 
         Args:
-            images: uint8 [N, H, W, 3] on the GPU, once its current stream has come to here.
+            images: uint8 [N, H, W, 3] on the GPU, whose copy is already queued on the current stream.
 
         Returns:
             boxes float32 [N, K, 4] and scores float32 [N, K, C], on the GPU.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from densewatch.metadata import LevelInfo, ModelInfo
+from densewatch.metadata import ModelInfo
+from densewatch.models.candidates import levels_of
 from densewatch.models.checkpoint import CheckpointError, load_network
 from densewatch.models.model_file_weights import load_model_file_network
-from densewatch.models.retinanet import RetinaNet
 from densewatch.runtime.cores import available_cores
 from densewatch.runtime.device import gpu_index
 from densewatch.runtime.engine import Engine, EngineError, Precision
@@ -30,10 +30,12 @@ def load_torch_engine(
         path: model file (`.onnx`) or checkpoint (`.safetensors`) of a RetinaNet.
         device: `cpu`, `cuda`, `cuda:N`; `auto` is the first GPU where there is one, else the CPU.
         threads: of PyTorch in this process, where the CPU computes; None is one a physical core.
-        precision: `auto` is bfloat16 on GPUs that compute it, else float32.
+        precision: `auto` is bfloat16 on GPUs that compute it in hardware, else float32. CPUs take bfloat16
+            too, and are slow with it where the hardware does not compute it.
 
     Raises:
-        EngineError: the file holds no network that PyTorch can run, or there is no such device.
+        EngineError: the file holds no network that PyTorch can run, there is no such device, or it does not
+            compute in `precision`.
         ValueError: no device has this name.
     """
     place = _device(device)
@@ -43,7 +45,7 @@ def load_torch_engine(
     except (CheckpointError, ModuleNotFoundError) as error:
         raise EngineError(str(error)) from error
     topk = info.levels[0].topk if info.levels else _TOPK
-    info = info.model_copy(update={"levels": _levels(network, topk)})
+    info = info.model_copy(update={"levels": levels_of(network, topk)})
     if place.type == "cuda":
         return info, CudaEngine(network, place, numeric_type=numeric_type, topk=topk)
     torch.set_num_threads(threads or available_cores())
@@ -73,12 +75,12 @@ def _device(device: str) -> torch.device:
 
 
 def _numeric_type(device: torch.device, precision: Precision) -> torch.dtype:
-    if precision != "auto":
-        return torch.float32 if precision == "float32" else torch.bfloat16
+    if precision == "float32":
+        return torch.float32
     fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _HAS_BFLOAT16
-    return torch.bfloat16 if fast else torch.float32
-
-
-def _levels(network: RetinaNet, topk: int) -> tuple[LevelInfo, ...]:
-    per_cell, strides = network.config.anchors.per_cell, network.config.pyramid.strides
-    return tuple(LevelInfo(stride=stride, anchors_per_cell=per_cell, topk=topk) for stride in strides)
+    if precision == "bfloat16" and device.type == "cuda" and not fast:
+        raise EngineError(
+            f"{torch.cuda.get_device_name(device)} does not compute bfloat16 in hardware; use --precision "
+            "float32 or auto"
+        )
+    return torch.bfloat16 if fast or precision == "bfloat16" else torch.float32

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -22,12 +22,13 @@ _log = logging.getLogger(__name__)
 class Programs:
     """Runs a network that takes all shapes, and one made for a shape once that shape has come often.
 
-    Only the shapes that came last keep theirs: each takes memory for its input and output. Not safe to call
+    The first shapes that come often get theirs and keep it: making one stops all work on a GPU, so that
+    taking turns would cost more than it saves. Each takes memory for its input and output. Not safe to call
     from several threads at once.
     """
 
     def __init__(
-        self, general: Program, make: Callable[[Tensor], Program], *, after: int = 3, most: int = 16
+        self, general: Program, make: Callable[[Tensor], Program], *, after: int = 3, most: int = 64
     ) -> None:
         """Make no network yet.
 
@@ -35,14 +36,14 @@ class Programs:
             general: takes all shapes.
             make: returns a network for the shape of an example; a `RuntimeError` says that there is none.
             after: how often a shape comes until a network is made for it.
-            most: how many shapes have their own at a time.
+            most: how many shapes get their own; a size of picture is one for each size of batch.
         """
         self._general = general
         self._make = make
         self._after = after
         self._most = most
         self._seen: Counter[torch.Size] = Counter()
-        self._made: OrderedDict[torch.Size, Program] = OrderedDict()
+        self._made: dict[torch.Size, Program] = {}
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return boxes and scores of `images`, by the network for their shape where there is one."""
@@ -51,14 +52,10 @@ class Programs:
     def _program_for(self, images: Tensor) -> Program:
         shape = images.shape
         if shape in self._made:
-            self._made.move_to_end(shape)
             return self._made[shape]
         self._seen[shape] += 1
-        if self._seen[shape] < self._after:
+        if self._seen[shape] < self._after or len(self._made) == self._most:
             return self._general
-        if len(self._made) == self._most:
-            gone, _ = self._made.popitem(last=False)
-            self._seen[gone] = 0
         try:
             self._made[shape] = self._make(images)
         except RuntimeError as error:

@@ -94,7 +94,7 @@ def test_info_for_people_has_no_long_lines_but_all_names(tmp_path: Path) -> None
     [
         ("retinanet-r50-v3", "Did you mean 'retinanet-r50-v2'?"),
         ("shelve", "Did you mean 'shelves'?"),
-        ("yolo", "Here are: everyday-light (embedded), shelves (pulled)."),
+        ("yolo", "Here are: everyday-light (embedded), everyday-light-int8 (embedded), shelves (pulled)."),
         ("yolo", "`densewatch models pull` fetches: retinanet-r50-v1, retinanet-r50-v2"),
         ("retinanet-r50-v1", "is not here yet: fetch it with `densewatch models pull retinanet-r50-v1`"),
     ],

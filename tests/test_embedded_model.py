@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from densewatch.cli.main import app
 from densewatch.metadata import ModelInfo
 from densewatch.models.model_file_weights import read_model_file_weights
-from densewatch.runtime.model_file import embedded_model, find_model, read_info
+from densewatch.runtime.model_file import embedded_models, find_model, read_info
 
 ROOT = Path(__file__).resolve().parents[1]
 CARD = ROOT / "docs" / "models" / "everyday-light.md"
@@ -21,9 +21,12 @@ ON_COCO_PHOTOS = "val.json, source=coco"
 """What the description calls the COCO photos of everyday/val."""
 
 
-@pytest.fixture(scope="module")
-def info() -> ModelInfo:
-    return read_info(embedded_model())
+NAME = "everyday-light"
+
+
+@pytest.fixture(scope="module", params=[NAME, f"{NAME}-int8"])
+def info(request: pytest.FixtureRequest) -> ModelInfo:
+    return read_info(find_model(request.param))
 
 
 def run(*arguments: str) -> Any:
@@ -43,12 +46,20 @@ def texts(value: Any) -> list[str]:
 
 
 def test_it_is_small_enough_to_ship() -> None:
-    assert embedded_model().stat().st_size <= 25_000_000
+    assert sum(path.stat().st_size for path in embedded_models()) <= 25_000_000
 
 
-def test_its_weights_are_there_to_train_on_from(info: ModelInfo) -> None:
-    weights = read_model_file_weights(embedded_model())
-    assert sum(tensor.numel() for tensor in weights.values()) == info.parameters
+def test_its_weights_are_there_to_train_on_from() -> None:
+    weights = read_model_file_weights(find_model(NAME))
+    assert sum(tensor.numel() for tensor in weights.values()) == read_info(find_model(NAME)).parameters
+
+
+def test_it_comes_in_float_and_in_int8() -> None:
+    exact, int8 = (read_info(path) for path in embedded_models())
+    assert (exact.numeric_type, int8.numeric_type) == ("float32", "int8")
+    assert int8.int8 is not None
+    assert int8.int8.float_ap == exact.metrics[ON_COCO_PHOTOS]["AP"]
+    assert int8.int8.ap_loss <= 0.005
 
 
 def test_it_describes_itself(info: ModelInfo) -> None:
@@ -78,7 +89,7 @@ def test_its_card_quotes_the_figures_in_the_file(info: ModelInfo) -> None:
 
 def test_it_measures_what_is_promised(shared: Path, info: ModelInfo) -> None:
     data = shared / "data" / "everyday" / "val.json"
-    measured = run("evaluate", "--data", str(data), "--where", "source=coco")
+    measured = run("evaluate", "--model", info.name, "--data", str(data), "--where", "source=coco")
     assert measured["images"] == 100
     assert measured["AP"] >= 0.06
     assert measured["per_class"]["person"]["AP50"] >= 0.40
@@ -91,5 +102,6 @@ def test_it_finds_the_person_in_the_shipped_photo() -> None:
     assert picture["counts"]["person"] >= 1
 
 
-def test_it_is_found_by_its_name(info: ModelInfo) -> None:
-    assert find_model(info.name) == embedded_model()
+def test_both_are_found_by_name(info: ModelInfo) -> None:
+    assert read_info(find_model(info.name)) == info
+    assert find_model() in embedded_models()

@@ -182,8 +182,9 @@ class _Labelled:
         from densewatch.runtime.openvino_engine import OpenVinoEngine
 
         cores = available_cores()
-        # Not kept compiled: nobody will ever load this unfinished file again.
-        engine = OpenVinoEngine(model_file, threads=cores, precision="auto", cache_dir=None, streams=cores)
+        # In float32, so that the figures do not depend on what this CPU has in hardware; and not kept compiled:
+        # nobody will ever load this unfinished file again.
+        engine = OpenVinoEngine(model_file, threads=cores, precision="float32", cache_dir=None, streams=cores)
         detector = Detector(read_info(model_file), engine)
         with progress_bar("measuring", len(self.samples)) as bar:
             results = collect_results(detector, self.dataset, self.samples, on_picture=bar.advance)

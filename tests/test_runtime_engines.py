@@ -291,3 +291,9 @@ for thread in threads:
 """
     for _ in range(2):
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_around_int8_the_rest_computes_in_float32(engine: EngineName, tmp_path: Path) -> None:
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    assert create_engine(path, engine, device="cpu", weights="int8").numeric_type == "int8 and float32"

@@ -182,7 +182,7 @@ class _Labelled:
         from densewatch.runtime.openvino_engine import OpenVinoEngine
 
         cores = available_cores()
-        # In float32, so that the figures do not depend on what this CPU has in hardware; and not kept compiled:
+        # In float32, so that the figures do not depend on what this CPU has in hardware. Not kept compiled:
         # nobody will ever load this unfinished file again.
         engine = OpenVinoEngine(model_file, threads=cores, precision="float32", cache_dir=None, streams=cores)
         detector = Detector(read_info(model_file), engine)

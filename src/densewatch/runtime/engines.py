@@ -52,6 +52,9 @@ def create_engine(
     if engine == "auto":
         engine = "openvino" if importlib.util.find_spec("openvino") and not on_gpu else "onnxruntime"
     made: Engine
+    if weights == "int8" and precision == "auto" and not on_gpu:
+        # Around int8, bfloat16 is no faster, and OpenVINO (2026.4) has no kernels for some networks then.
+        precision = "float32"
     if engine == "openvino":
         if on_gpu:
             raise EngineError(f"OpenVINO computes on the CPU; for --device {device} use another --engine")

@@ -25,7 +25,7 @@ from densewatch.runtime.engine import EngineError, Precision
 from densewatch.runtime.model_file import ModelFileError
 from densewatch.torch_engine import load as torch_load
 from small_network import small_info, small_network
-from tiny_model import tiny_info, write_tiny_model
+from tiny_model import write_embedded_pair, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +105,7 @@ def asks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, Path, str]
 @pytest.fixture
 def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """Return the embedded models, in float and in int8, of a package on a CPU that is made for int8."""
-    (tmp_path / "weights").mkdir()
-    exact, int8 = (
-        write_tiny_model(tmp_path / "weights" / file, tiny_info().model_copy(update={"name": name}))
-        for file, name in (("default.onnx", "light"), ("default-int8.onnx", "light-int8"))
-    )
+    exact, int8 = write_embedded_pair(tmp_path)
     monkeypatch.setattr(model_file, "files", lambda package: tmp_path)
     monkeypatch.setattr(model_file, "has_int8_products", lambda: True)
     return exact, int8

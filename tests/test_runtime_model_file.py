@@ -18,7 +18,7 @@ from densewatch.runtime.model_file import (
     models_dir,
     read_info,
 )
-from tiny_model import tiny_info, write_tiny_model
+from tiny_model import tiny_info, write_embedded_pair, write_tiny_model
 
 
 def write_metadata(path: Path, entries: dict[str, str]) -> Path:
@@ -137,11 +137,7 @@ def test_no_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_int8_is_the_default_where_the_cpu_is_made_for_it(
     has_products: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "weights").mkdir()
-    exact, int8 = (
-        write_tiny_model(tmp_path / "weights" / file, tiny_info().model_copy(update={"name": name}))
-        for file, name in (("default.onnx", "light"), ("default-int8.onnx", "light-int8"))
-    )
+    exact, int8 = write_embedded_pair(tmp_path)
     monkeypatch.setattr(model_file, "files", lambda package: tmp_path)
     monkeypatch.setattr(model_file, "has_int8_products", lambda: has_products)
     assert find_model() == (int8 if has_products else exact)

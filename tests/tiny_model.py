@@ -51,6 +51,16 @@ def write_tiny_model(path: Path, info: ModelInfo | None = None) -> Path:
     return path
 
 
+def write_embedded_pair(folder: Path) -> tuple[Path, Path]:
+    """Write what a package in `folder` has embedded: `light` in float and `light-int8`; return both paths."""
+    (folder / "weights").mkdir()
+    exact, int8 = (
+        write_tiny_model(folder / "weights" / file, tiny_info().model_copy(update={"name": name}))
+        for file, name in (("default.onnx", "light"), ("default-int8.onnx", "light-int8"))
+    )
+    return exact, int8
+
+
 def draw_squares(
     size: tuple[int, int], squares: Sequence[tuple[int, int, int, str]], brightness: int = 255
 ) -> npt.NDArray[np.uint8]:

@@ -108,8 +108,8 @@ def evaluate(
     from densewatch.data.dataset import DataError
     from densewatch.evaluation.run import UnknownClassError
     from densewatch.imaging.read import ImageError
+    from densewatch.loading import find_model_for
     from densewatch.runtime.engine import EngineError, describe_engine
-    from densewatch.runtime.model_file import find_model
     from densewatch.runtime.tiles import TilesError
 
     _check_ahead(save_results)
@@ -120,7 +120,8 @@ def evaluate(
             model, engine, threads, precision, device=device, batch=batch, pictures=len(samples)
         )
         if save_results is not None:
-            _refuse_to_overwrite(save_results, [data, find_model(model), *(item.path for item in samples)])
+            path = find_model_for(model, engine=engine, device=device, precision=precision)
+            _refuse_to_overwrite(save_results, [data, path, *(item.path for item in samples)])
         results, saturated = _detect_all(detector, dataset, samples, threshold, iou, tiles)
         metrics = _measure(data, results, samples, max_detections)
         _say_what_limits_cut(detector.info, dataset, results, samples, saturated, max_detections)

@@ -17,6 +17,7 @@ PACKAGE = Path(densewatch.__file__).parent
 MAY_IMPORT = {
     "detections": set(),
     "metadata": set(),
+    "records": set(),
     "commit": set(),
     "suggest": set(),
     "extras": set(),
@@ -32,8 +33,9 @@ MAY_IMPORT = {
     "runtime": {"detections", "imaging"},
     "export": {"models", "data", "runtime", "evaluation", "imaging", "hub"},
     "live": {"runtime", "imaging", "detections"},
-    "store": {"detections"},
-    "server": {"live", "store"},
+    "store": set(),
+    "site": {"live"},
+    "server": {"site", "live", "store", "imaging", "detections"},
     "cluster": {"runtime", "live", "training"},
     "benchmarking": {"runtime"},
     "loading": {"runtime", "torch_engine"},
@@ -41,7 +43,7 @@ MAY_IMPORT = {
 }
 """The table of rooms; `cli` may see all of them."""
 
-OPEN_TO_ALL = {"metadata", "commit", "suggest", "extras", "__version__"}
+OPEN_TO_ALL = {"metadata", "records", "commit", "suggest", "extras", "__version__"}
 """What travels between rooms, and small things that every room may need."""
 
 PLAIN_ROOMS = {
@@ -54,9 +56,7 @@ PLAIN_ROOMS = {
     "imaging",
     "runtime",
     "loading",
-    "live",
-    "store",
-    "server",
+    "records",
     "cli",
 }
 """Rooms that work in a plain install."""

@@ -1,0 +1,1 @@
+"""Live cameras: sources, one detector for many, tracking, zones and counts. No PyTorch."""

@@ -1,0 +1,1 @@
+"""A site: cameras, zones, retention, users and server, as one checked YAML file."""

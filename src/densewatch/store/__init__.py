@@ -1,0 +1,1 @@
+"""Events, counts and accounts in a database."""

@@ -1,0 +1,229 @@
+"""One camera at its post: its frames become results, events and bins."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from densewatch.detections import Detections
+from densewatch.live.analysis import Analysis
+from densewatch.live.camera import Camera
+from densewatch.live.frames import Frame, SourceError
+from densewatch.live.masks import burn_in
+from densewatch.live.motion import MotionGate
+from densewatch.live.policy import SourcePolicy
+from densewatch.live.rate import Rate
+from densewatch.live.recorder import Recorder
+from densewatch.live.results import CameraStatus, FrameResult
+from densewatch.live.settings import CameraSettings
+from densewatch.runtime.detector import Detector
+from densewatch.runtime.engine import EngineError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from densewatch.live.watcher import Listeners
+
+_log = logging.getLogger(__name__)
+
+
+class Post:
+    """A camera and all that the loop remembers of it. One frame at a time: who sets `busy` may call `look_at`.
+
+    Attributes:
+        id: the camera's id.
+        camera: where frames come from.
+        settings: as they are now.
+        busy: a frame is under way.
+        latest: the newest result.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        settings: CameraSettings,
+        detector: Detector,
+        policy: SourcePolicy,
+        listeners: Listeners,
+        bin_seconds: int,
+        wake: Callable[[], None],
+    ) -> None:
+        self.id = id
+        self.settings = settings
+        self.camera = Camera(id, settings, policy, on_frame=self._frame_came)
+        self.busy = False
+        self.latest: FrameResult | None = None
+        self._detector = detector
+        self._listeners = listeners
+        self._wake = wake
+        self._analysis = Analysis(id, settings, detector.names)
+        self._recorder = Recorder(
+            id,
+            settings,
+            bin_seconds=bin_seconds,
+            on_event=listeners.on_event,
+            on_bin=listeners.on_bin,
+        )
+        self._gate = _gate(settings)
+        self._found: Detections | None = None
+        self._waiting_since: float | None = None
+        self._next_time = float("-inf")
+        self._number = 0
+        self._rate = Rate()
+        self._dropped: Counter[str] = Counter()
+        self._lock = threading.Lock()  # of analysis and recorder, which the clock and `replace` touch too
+
+    def _frame_came(self, _: Camera) -> None:
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        self._wake()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there may be a frame to take."""
+        return self._waiting_since is not None
+
+    @property
+    def deadline(self) -> float:
+        """When the frame that waits becomes too old, on the monotonic clock."""
+        since = self._waiting_since
+        return float("inf") if since is None else since + self.settings.max_age_ms / 1000
+
+    @property
+    def ended(self) -> bool:
+        """Whether the source is through, and all of its frames were looked at."""
+        return self.camera.ended and not self.waiting and not self.busy
+
+    def take(self) -> Frame | None:
+        """Return the newest frame, if it is due: frames beyond `max_fps` are let go."""
+        self._waiting_since = None
+        frame = self.camera.take()
+        if frame is None:
+            return None
+        if self.settings.max_fps is not None:
+            interval = 1 / self.settings.max_fps
+            if frame.time < self._next_time:
+                self.drop("limit")
+                return None
+            self._next_time = max(self._next_time + interval, frame.time)
+        return frame
+
+    def look_at(self, frame: Frame) -> None:
+        """Find, follow and count what a frame shows, and tell the listeners."""
+        settings = self.settings
+        try:
+            image = burn_in(frame.to_rgb(), settings.masks)
+            found, detected = self._detect(image, frame.time)
+        except SourceError:
+            self.drop("broken")
+            return
+        except EngineError as error:
+            self.drop("engine")
+            _log.error("camera %s: %s", self.id, error)
+            return
+        with self._lock:
+            result = self._result(frame, image, found, detected)
+            self._recorder.add(result)
+            self.latest = result
+        self._rate.add()
+        self._listeners.on_result(result)
+
+    def _detect(self, image: npt.NDArray[np.uint8], at: float) -> tuple[Detections, bool]:
+        """Return what is in a picture, and whether the network looked: without motion it is as it was."""
+        if self._gate is not None and not self._gate.opens(image, at) and self._found is not None:
+            return self._found, False
+        self._found = self._detector.detect(
+            image, threshold=self._analysis.lowest_threshold, tiles=self.settings.tiles
+        )
+        return self._found, True
+
+    def _result(
+        self, frame: Frame, image: npt.NDArray[np.uint8], found: Detections, detected: bool
+    ) -> FrameResult:
+        seen = self._analysis.update(found, frame.time)
+        age_ms = self._age_ms(frame)
+        number, self._number = self._number, self._number + 1
+        return FrameResult(
+            camera=self.id,
+            frame=number,
+            time=frame.time,
+            time_source=frame.time_source,
+            age_ms=age_ms,
+            stale=age_ms > self.settings.max_age_ms,
+            detections=seen.detections,
+            counts=seen.counts,
+            zones=seen.zones,
+            lines=seen.lines,
+            crossings=seen.crossings,
+            image=image,
+            detected=detected,
+        )
+
+    def _age_ms(self, frame: Frame) -> float:
+        """Return how old a frame is; of a file that is read as fast as it goes, how long it waited here."""
+        if self.camera.live:
+            return max(0.0, time.time() - frame.time) * 1000
+        return (time.monotonic() - frame.arrived) * 1000
+
+    def tick(self, now: float) -> None:
+        """Let time go on where no frames come; a file that is read as fast as it goes has a time of its own."""
+        if self.camera.live:
+            with self._lock:
+                self._recorder.tick(now)
+
+    def replace(self, settings: CameraSettings) -> None:
+        """Take over new settings, those of the source excepted.
+
+        Raises:
+            ValueError: the source would change, or a class name is unknown.
+        """
+        if settings.source != self.settings.source:
+            raise ValueError("the source of a camera changes in the site file, and by a restart")
+        with self._lock:
+            self._analysis.replace(settings)
+            self._recorder.replace(settings)
+            self._gate = _gate(settings)
+            self.settings = settings
+
+    def drop(self, reason: str) -> None:
+        """Count a frame that was not looked at."""
+        self._dropped[reason] += 1
+
+    def status(self) -> CameraStatus:
+        """Return how the camera is now."""
+        source = self.camera.status()
+        latest = self.latest
+        age_ms = None
+        if latest is not None and self.camera.live:
+            age_ms = max(0.0, time.time() - latest.time) * 1000
+        elif latest is not None:
+            age_ms = latest.age_ms
+        return CameraStatus(
+            id=self.id,
+            state=source.state,
+            since=source.since,
+            address=source.address,
+            error=source.error,
+            age_ms=age_ms,
+            last_time=None if latest is None else latest.time,
+            time_source=None if latest is None else latest.time_source,
+            size=source.size,
+            fps_in=source.fps_in,
+            fps_out=self._rate.per_second(),
+            dropped=dict(Counter(source.dropped) + self._dropped),
+            reconnects=source.reconnects,
+        )
+
+    def close(self) -> None:
+        """Hand out what is open, once nothing looks at frames any more."""
+        with self._lock:
+            self._recorder.close()
+
+
+def _gate(settings: CameraSettings) -> MotionGate | None:
+    return None if settings.motion is None else MotionGate(settings.motion)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from densewatch.metadata import ClassInfo, ModelInfo, ResizePolicy
+from densewatch.models.checkpoint import save_checkpoint
 from densewatch.models.config import preset
 from densewatch.models.retinanet import RetinaNet
 
@@ -33,3 +36,11 @@ def small_info(network: RetinaNet) -> ModelInfo:
         classes=CLASSES,
         resize=ResizePolicy(mode="longer", size=224, max_size=None),
     )
+
+
+def write_small_checkpoint(folder: Path) -> Path:
+    """Write the small network as a checkpoint; return its path."""
+    network = small_network()
+    path = folder / "small.safetensors"
+    save_checkpoint(path, network, small_info(network))
+    return path

@@ -19,21 +19,17 @@ from densewatch.benchmarking import report
 from densewatch.cli import options
 from densewatch.cli.bench import PeerName
 from densewatch.cli.main import app
-from densewatch.models.checkpoint import save_checkpoint
 from densewatch.runtime import detector, model_file, onnxruntime_engine
 from densewatch.runtime.engine import EngineError, Precision
 from densewatch.runtime.model_file import ModelFileError
 from densewatch.torch_engine import load as torch_load
-from small_network import small_info, small_network
+from small_network import write_small_checkpoint
 from tiny_model import write_embedded_pair, write_tiny_model
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = small_network()
-    path = tmp_path_factory.mktemp("checkpoint") / "small.safetensors"
-    save_checkpoint(path, network, small_info(network))
-    return path
+    return write_small_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 def test_a_checkpoint_runs_in_pytorch_alone(checkpoint: Path) -> None:

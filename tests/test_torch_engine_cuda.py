@@ -17,13 +17,12 @@ from torch import Tensor
 
 import densewatch as dw
 from densewatch.imaging.read import read_image
-from densewatch.models.checkpoint import save_checkpoint
 from densewatch.runtime.engine import EngineError, FindingEngine, describe_engine
 from densewatch.torch_engine import cuda_engine
 from densewatch.torch_engine.cuda_engine import CudaEngine
 from densewatch.torch_engine.load import load_torch_engine
 from densewatch.torch_engine.programs import Program
-from small_network import small_info, small_network
+from small_network import small_network, write_small_checkpoint
 
 PHOTO = Path(dw.__file__).parent / "assets" / "astronaut.jpg"
 CPU = torch.device("cpu")
@@ -112,10 +111,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> CudaEngine:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = small_network()
-    path = tmp_path_factory.mktemp("checkpoint") / "small.safetensors"
-    save_checkpoint(path, network, small_info(network))
-    return path
+    return write_small_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 def pictures(count: int) -> list[npt.NDArray[np.uint8]]:

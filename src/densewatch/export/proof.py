@@ -85,7 +85,10 @@ def prove(net: CandidateNet, model_file: Path, info: ModelInfo, pictures: Sequen
     Raises:
         ExportError: a box differs by more than 0.1 px, or a score by more than 0.001.
     """
-    engines = [create_engine(model_file, name, precision="float32") for name in ("openvino", "onnxruntime")]
+    engines = [
+        create_engine(model_file, name, precision="float32", device="cpu")
+        for name in ("openvino", "onnxruntime")
+    ]
     shapes: list[tuple[int, int, int]] = []
     differences: list[Difference] = []
     for images in proof_inputs(info.resize, pictures):

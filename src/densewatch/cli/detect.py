@@ -24,6 +24,7 @@ from densewatch.cli.options import (
     ThreadsOption,
     TilesOption,
     check_tiles,
+    class_names,
     deadline_ms,
     load_detector,
 )
@@ -130,7 +131,7 @@ def detect(
     settings: Settings = {
         "threshold": threshold,
         "iou": iou,
-        "only": _class_names(only, detector.names),
+        "only": class_names(only, detector.names),
         "max_detections": max_detections,
         "nms": nms,
         "tiles": tiles,
@@ -285,20 +286,3 @@ def _why(item: Source | SourceError, error: Exception) -> str:
         return str(error)
     reason = "there is not enough memory for this picture" if isinstance(error, MemoryError) else str(error)
     return f"{item.name}: {reason}"
-
-
-def _class_names(only: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...] | None:
-    """Split `person,chair`, and check the names before any picture is touched."""
-    from densewatch.detections import UnknownNameError, class_index
-
-    if only is None:
-        return None
-    names = tuple(name.strip() for group in only for name in group.split(",") if name.strip())
-    if not names:
-        stop("--only names no class: write it as --only person,chair")
-    try:
-        for name in names:
-            class_index(name, known)
-    except UnknownNameError as error:
-        stop(f"--only: {error}")
-    return names

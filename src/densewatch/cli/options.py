@@ -11,6 +11,8 @@ from densewatch.cli.console import stop
 from densewatch.cli.known_models import stop_for_unknown_model
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from densewatch.runtime.detector import Detector
 
 # As `densewatch.loading` and `densewatch.runtime.engine` have them, whose imports every start would pay for.
@@ -147,6 +149,23 @@ def deadline_ms(text: str | None) -> float | None:
         return None if text is None else parse_deadline(text)
     except DeadlineError as error:
         stop(f"--deadline: {error}")
+
+
+def class_names(only: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...] | None:
+    """Split `person,chair`; end the program where a name is no class, before any picture is touched."""
+    from densewatch.detections import UnknownNameError, class_index
+
+    if only is None:
+        return None
+    names = tuple(name.strip() for group in only for name in group.split(",") if name.strip())
+    if not names:
+        stop("--only names no class: write it as --only person,chair")
+    try:
+        for name in names:
+            class_index(name, known)
+    except UnknownNameError as error:
+        stop(f"--only: {error}")
+    return names
 
 
 _PICTURES_PER_STREAM = 4

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from click.core import ParameterSource
 
 from densewatch.cli.console import SOME_FAILED, stop
 from densewatch.cli.options import (
@@ -16,24 +16,30 @@ from densewatch.cli.options import (
     ThreadsOption,
     TilesOption,
     check_tiles,
+    class_names,
     load_detector,
 )
 from densewatch.extras import how_to_install
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from densewatch.cli.watch_run import Limits
+    from densewatch.cli.watch_sources import Flags
 
 WatchFormat = Literal["table", "jsonl"]
-_SITE_SUFFIXES = (".yaml", ".yml")
+_OF_A_SITE = ("sources", "output_format", "frames", "seconds", "serve", "port", "check")
+"""What may be said of a site on the command line; all else stands in its file."""
 
 
 def watch(
+    context: typer.Context,
     sources: Annotated[
         list[str],
         typer.Argument(
             metavar="SOURCE|CONFIG.yaml",
-            help="Cameras (rtsp://, http://, /dev/video0), video files, folders of pictures, or `demo`, which "
-            "needs no camera; or the YAML file of a site.",
+            help="Cameras (rtsp://, http://, /dev/video0), video files, folders of pictures, or `demo`, which needs no "
+            "camera; or the YAML file of a site.",
             show_default=False,
         ),
     ],
@@ -112,19 +118,33 @@ def watch(
       densewatch watch site.yaml --check
       densewatch watch site.yaml
     """
-    check_tiles(tiles)
-    _import_what_live_needs()
-    from densewatch.cli.watch_run import Limits, watch_site, watch_sources
+    try:
+        from densewatch.cli.watch_sources import Flags, site_file
+    except ImportError as error:
+        stop(f"watching needs {error.name or error}: {how_to_install('live')}")
+    from densewatch.cli.watch_run import Limits
 
+    check_tiles(tiles)
+    try:
+        site = site_file(sources)
+    except ValueError as error:
+        stop(error)
     limits = Limits(frames, seconds)
-    detector = partial(load_detector, model, engine, threads, precision, device=device)
-    if (path := _site_file(sources)) is not None:
-        _refuse_flags(threshold=threshold, only=only, max_fps=max_fps, realtime=realtime, model=model)
-        seen = watch_site(path, output_format, limits, serve=serve is not False, port=port, check=check)
+    if site is not None:
+        _refuse_flags(context, site)
+        seen = _watch_site(site, output_format, limits, serve is not False, port, check)
     elif check:
         stop("--check is for the YAML file of a site")
     else:
-        flags = Flags(threshold, class_names(only), max_fps, tiles, realtime)
-        seen = watch_sources(sources, flags, detector, output_format, limits, serve=bool(serve), port=port)
+        detector = load_detector(model, engine, threads, precision, device=device, streams=len(sources))
+        flags = Flags(threshold, class_names(only, detector.names), max_fps, tiles, realtime)
+        seen = _watch_sources(sources, flags, detector, output_format, limits, serve or port is not None, port)
     if not seen:
         raise typer.Exit(SOME_FAILED)
+
+
+def _refuse_flags(context: typer.Context, site: Path) -> None:
+    """End the program where a flag says what the file of the site has to say."""
+    for name in context.params:
+        if name not in _OF_A_SITE and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            stop(f"--{name.replace('_', '-')} is not for a site: set it in {site}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -50,7 +50,10 @@ class FrameSource(Protocol):
     live: bool
     """True where time goes on by itself: late frames are dropped, and an end is a failure."""
 
-    def frames(self) -> Iterator[Frame]:
+    broken: int
+    """Frames that were not given, because they did not decode or are built on such."""
+
+    def frames(self) -> Generator[Frame]:
         """Open the source and give its frames in the order of their times; only whole, decoded ones.
 
         Raises:

@@ -162,6 +162,7 @@ class Post:
             crossings=seen.crossings,
             image=image,
             detected=detected,
+            dwell_s=seen.dwell_s,
         )
 
     def _age_ms(self, frame: Frame) -> float:

@@ -61,6 +61,7 @@ class FrameResult:
         crossings: those of this frame.
         image: uint8 [H, W, 3] RGB with privacy masks.
         detected: False where the motion gate spared the network: the objects are those of the last frame.
+        dwell_s: how long each object of `counts` was seen so far, by track, in seconds.
     """
 
     camera: str
@@ -76,6 +77,7 @@ class FrameResult:
     crossings: tuple[Crossing, ...]
     image: npt.NDArray[np.uint8]
     detected: bool = True
+    dwell_s: Mapping[int, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result ready for JSON, without its picture."""

@@ -67,7 +67,7 @@
  */
 
 /** @typedef {{result: Result, picture: Blob, age: () => number}} LiveMessage age: of the picture now, in ms */
-/** @typedef {{name: string, role: "viewer" | "operator" | "admin", csrf: string, expires: number}} Session */
+/** @typedef {{name: string, role: "viewer" | "operator" | "admin", csrf: string, expires: number | null}} Session */
 /** @typedef {{title: string, element: HTMLElement, close?: () => void}} Page */
 
 /**
@@ -76,6 +76,7 @@
  * @property {import("./live.js").Live} live
  * @property {import("./view-settings.js").ViewSettings} view
  * @property {Session} session
+ * @property {string[]} labels the model's classes in their order: it chooses their colours
  * @property {(role: Session["role"]) => boolean} may whether the viewer has at least this role
  */
 

@@ -1,0 +1,1 @@
+"""Where frames come from: videos, streams and webcams, folders of pictures, and a demo."""

@@ -1,0 +1,69 @@
+"""From a camera's settings to its source."""
+
+from __future__ import annotations
+
+from densewatch.live.address import Address, credentials_for, parse_address
+from densewatch.live.frames import FrameSource
+from densewatch.live.policy import SourcePolicy
+from densewatch.live.settings import CameraSettings
+from densewatch.live.sources.demo import DemoSource
+from densewatch.live.sources.feed import Feed
+from densewatch.live.sources.folder import FolderSource
+from densewatch.live.sources.local import DeviceFeed, FileFeed
+from densewatch.live.sources.rtsp import RtspFeed
+from densewatch.live.sources.video import VideoSource
+from densewatch.live.sources.web import WebFeed
+
+
+def open_source(
+    settings: CameraSettings, policy: SourcePolicy, *, realtime: bool | None = None
+) -> FrameSource:
+    """Return the source of a camera; nothing is opened until its frames are asked for.
+
+    Each call looks at the settings' password anew, so that a changed one works with the next connection.
+
+    Args:
+        settings: of the camera.
+        policy: says what may be opened.
+        realtime: play files and folders in real time and begin anew at their end; else give every frame once,
+            as fast as it is taken. None does as `settings.loop` says. Cameras are always in real time.
+
+    Raises:
+        SourceError: the source is none, the policy does not allow it, or its password is not there.
+    """
+    address = parse_address(settings.source)
+    policy.check(address)
+    realtime = settings.loop if realtime is None else realtime
+    if address.kind == "demo":
+        return DemoSource()
+    if address.kind == "folder":
+        return FolderSource(address, policy, live=realtime)
+    if address.kind == "file":
+        return VideoSource(
+            str(address), lambda: FileFeed(address, policy, paced=realtime), live=realtime, repeat=realtime
+        )
+    return _stream(address, settings, policy)
+
+
+def _stream(address: Address, settings: CameraSettings, policy: SourcePolicy) -> VideoSource:
+    def connect() -> Feed:
+        if address.kind == "device":
+            return DeviceFeed(address, policy)
+        kind: type[RtspFeed | WebFeed] = RtspFeed if address.scheme in ("rtsp", "rtsps") else WebFeed
+        return kind(
+            address,
+            credentials,
+            policy,
+            open_timeout_s=settings.open_timeout_s,
+            read_timeout_s=settings.read_timeout_s,
+            verify_tls=settings.verify_tls,
+        )
+
+    credentials = credentials_for(settings, address)
+    return VideoSource(
+        str(address),
+        connect,
+        live=True,
+        open_timeout_s=settings.open_timeout_s,
+        read_timeout_s=settings.read_timeout_s,
+    )

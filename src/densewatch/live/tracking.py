@@ -1,0 +1,151 @@
+"""Objects from frame to frame, by ByteTrack; what is decided on top depends on seconds, not on frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import supervision
+from trackers import BIoU, ByteTrackTracker
+from trackers.utils.state_representations import XYXYStateEstimator
+
+from densewatch.detections import Detections
+from densewatch.live.clock import Clock
+from densewatch.live.filters import Filter, relative_areas, relative_boxes
+from densewatch.live.labelling import taken_over, twins
+from densewatch.live.track import Sighting, Track
+
+LOW_SHARE = 0.4
+"""A track may go on with a box that has this share of the threshold, where there is no better one."""
+
+_FPS = 30.0  # what the tracker's own noise is made for
+_MEMORY_FRAMES = 2.5  # a track outlives as many usual intervals, however few frames a second there are
+_MOST_STEPS = 300  # beyond so long a gap nothing is followed any more
+_SIDE = 640.0  # the tracker's noise is in pixels: to it, each picture has this long side
+_PLANE = 4 * _SIDE  # each class is followed in a plane of its own, so far to the right of the one before
+_HIGH = 0.5  # what the tracker is told of a score that is just its threshold
+_REACH_PER_S = 0.5  # boxes may be apart by this share of their sides, for each second between frames
+_MOST_REACH = 0.5
+
+_Keys = npt.NDArray[np.int64]
+
+
+class _SmallSteps(XYXYStateEstimator):  # type: ignore[misc]  # the package is not typed
+    """Predicts over a long interval as over many short ones.
+
+    The package widens the noise of one long step so much that the speed, and with it the next prediction,
+    overshoots: at 2 frames a second, people who stop lose their tracks.
+    """
+
+    def predict(self, frame_step: float = 1.0, frame_rate: float | None = None) -> None:
+        """Go on by `frame_step` nominal frames."""
+        steps = min(max(1, round(frame_step)), _MOST_STEPS)
+        for _ in range(steps):
+            super().predict(frame_step / steps, None)
+
+
+class Tracking:
+    """Gives objects numbers that they keep.
+
+    Classes are followed apart: a chair never takes a person's number. A label that flickers stays one object, see
+    `labelling`, whose class is the one with the most score.
+    """
+
+    def __init__(self, rule: Filter, memory_s: float) -> None:
+        """Begin without objects.
+
+        Args:
+            rule: what may become a track.
+            memory_s: how long an object may be hidden and keep its number.
+        """
+        self.rule = rule
+        self.memory_s = memory_s
+        self._reach = BIoU(0.0)
+        self._tracker = ByteTrackTracker(
+            frame_rate=_FPS,
+            track_activation_threshold=_HIGH,
+            high_conf_det_threshold=_HIGH,
+            minimum_consecutive_frames=1,
+            minimum_iou_threshold=0.1,
+            state_estimator_class=_SmallSteps,
+            iou=self._reach,
+        )
+        self._tracks: dict[int, Track] = {}
+        self._before_s = 0.0
+        self._next_number = 1
+
+    def update(self, detections: Detections, clock: Clock) -> Sequence[Track]:
+        """Go on with a frame's detections and return the objects that are followed now, sure or not.
+
+        Args:
+            detections: with scores down to `LOW_SHARE` of the thresholds.
+            clock: already at this frame.
+        """
+        for track in self._tracks.values():
+            track.index = None
+            track.frames += 1
+        sightings = self._sightings(detections)
+        for key, sighting in self._follow(sightings, detections.size, clock):
+            self._see(key, sighting, clock.now_s)
+        alive = {tracklet.tracker_id for tracklet in self._tracker.tracks}
+        self._tracks = {key: track for key, track in self._tracks.items() if key in alive}
+        self._before_s = clock.now_s
+        return list(self._tracks.values())
+
+    def _sightings(self, detections: Detections) -> list[Sighting]:
+        """Return the detections that may belong to tracks."""
+        boxes = relative_boxes(detections)
+        strengths = detections.scores / self.rule.thresholds[detections.labels]
+        areas = relative_areas(boxes)
+        fit = (strengths >= LOW_SHARE) & (areas >= self.rule.min_area) & (areas <= self.rule.max_area)
+        fit[fit] = ~twins(boxes[fit], detections.labels[fit], strengths[fit])
+        return [
+            Sighting(
+                int(index),
+                boxes[index],
+                int(detections.labels[index]),
+                float(detections.scores[index]),
+                float(strengths[index]),
+            )
+            for index in np.flatnonzero(fit)
+        ]
+
+    def _follow(
+        self, sightings: list[Sighting], size: tuple[int, int], clock: Clock
+    ) -> list[tuple[int, Sighting]]:
+        """Ask the tracker which sightings belong to its tracks; a track is named by the tracker's number."""
+        boxes = np.array([sighting.box for sighting in sightings]).reshape(-1, 4)
+        scaled = boxes * (size[1], size[0], size[1], size[0]) * (_SIDE / max(size))
+        scaled[:, [0, 2]] += self._planes(boxes, sightings, clock.now_s)[:, None] * _PLANE
+        self._tracker.maximum_time_without_update = max(self.memory_s, _MEMORY_FRAMES * clock.usual_s)
+        self._reach.buffer_ratio = min((clock.now_s - self._before_s) * _REACH_PER_S, _MOST_REACH)
+        followed = self._tracker.update(
+            supervision.Detections(
+                xyxy=scaled,
+                confidence=np.array([sighting.strength for sighting in sightings]) * _HIGH,
+                data={"place": np.arange(len(sightings))},
+            ),
+            timestamp=clock.now_s,
+        )
+        if not len(followed):
+            return []
+        pairs = zip(followed.tracker_id.tolist(), followed.data["place"].tolist(), strict=True)
+        return [(key, sightings[place]) for key, place in pairs if key >= 0]
+
+    def _planes(self, boxes: npt.NDArray[np.float64], sightings: list[Sighting], now_s: float) -> _Keys:
+        """Return [N]: the class under which each sighting is followed."""
+        labels = np.array([sighting.label for sighting in sightings], np.int64)
+        tracks = list(self._tracks.values())
+        expected = np.array([track.expected(now_s) for track in tracks]).reshape(-1, 4)
+        return taken_over(boxes, labels, expected, np.array([track.plane for track in tracks], np.int64))
+
+    def _see(self, key: int, sighting: Sighting, now_s: float) -> None:
+        track = self._tracks.get(key)
+        if track is None:
+            # The tracker names an object when it sees it again: it was there at the frame before.
+            track = Track(sighting.label, sighting.label, sighting.box, self._before_s, self._before_s)
+            self._tracks[key] = track
+        track.see(sighting, now_s)
+        if not track.sure and track.ripe:
+            track.number, self._next_number = self._next_number, self._next_number + 1

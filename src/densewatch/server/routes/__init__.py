@@ -1,0 +1,1 @@
+"""The routes, a file a topic. Each says who may use it."""

@@ -1,0 +1,65 @@
+"""Cameras: how they are, and what they see now."""
+
+from __future__ import annotations
+
+from fastapi import HTTPException, Response
+
+from densewatch.imaging.encode import encode_jpeg
+from densewatch.server import answers
+from densewatch.server.access import Routes
+from densewatch.server.asking import CameraOf, ServiceOf
+from densewatch.server.service import Service
+
+routes = Routes("cameras", "/api/v1")
+
+_QUALITY = 85
+
+
+@routes.add("GET", "/cameras", access="viewer")
+def cameras(service: ServiceOf) -> list[answers.Camera]:
+    """All cameras.
+
+    How each is, and its zones, lines and masks.
+    """
+    return [_camera(service, id) for id in service.watcher.statuses()]
+
+
+@routes.add("GET", "/cameras/{camera}", access="viewer", errors=(404, 422))
+def camera(service: ServiceOf, camera: CameraOf) -> answers.Camera:
+    """One camera."""
+    return _camera(service, camera)
+
+
+@routes.add("GET", "/cameras/{camera}/health", access="viewer", errors=(404, 422), unwell=answers.Health)
+def health(service: ServiceOf, camera: CameraOf, response: Response) -> answers.Health:
+    """Whether a camera is live.
+
+    200 while it is live, else 503, with the same content.
+    """
+    status = service.watcher.statuses()[camera]
+    if status.state != "live":
+        response.status_code = 503
+    return answers.Health(
+        camera=camera, state=status.state, since=status.since, age_ms=status.age_ms, error=status.error
+    )
+
+
+@routes.add(
+    "GET", "/cameras/{camera}/picture.jpg", access="viewer", errors=(404, 422), media_types=("image/jpeg",)
+)
+def picture(service: ServiceOf, camera: CameraOf) -> Response:
+    """The newest picture of a camera.
+
+    With its masks. The header X-Age-Ms says how old it is.
+    """
+    newest = service.hub.newest(camera)
+    if newest is None:
+        raise HTTPException(404, f"camera {camera} has not shown a picture yet")
+    age_ms = newest.age_ms
+    jpeg = encode_jpeg(newest.result.image, quality=_QUALITY, full_colour=False)
+    return Response(jpeg, media_type="image/jpeg", headers={"X-Age-Ms": f"{age_ms:.0f}"})
+
+
+def _camera(service: Service, id: str) -> answers.Camera:
+    status, settings = service.watcher.statuses()[id], service.watcher.settings(id)
+    return answers.Camera.of(status, settings, service.watcher.names)

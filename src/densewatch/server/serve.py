@@ -1,0 +1,258 @@
+"""The server: uvicorn, with TLS, and closed where nobody said that it should be open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI
+
+from densewatch.server.app import create_app
+from densewatch.server.hosts import own_names
+from densewatch.server.live_socket import LONGEST_MESSAGE
+from densewatch.server.service import Service
+from densewatch.server.tls import Certificate, TlsError, load, own_certificate, server_context
+from densewatch.site.addresses import is_loopback
+from densewatch.site.settings import UNENCRYPTED, ServerSettings
+
+_log = logging.getLogger(__name__)
+
+_HEADER_BYTES = 32 * 1024
+_CONNECTIONS = 512
+_BACKLOG = 128
+_SHUTDOWN_S = 5
+_DEAD_AFTER_MS = 60_000
+_RENEW_EVERY_S = 3600.0
+_START_WITHIN_S = 60.0
+_STOP_WITHIN_S = 60.0
+_NOT_STARTED = "the server could not start; the log says why"
+
+
+class ServeError(Exception):
+    """The server cannot be started; the message is for users."""
+
+
+class Server:
+    """A service and its web server."""
+
+    def __init__(self, service: Service) -> None:
+        """Take the port and read the certificate; nothing is served yet.
+
+        Raises:
+            ServeError: the settings would send passwords in the clear, or the port is taken.
+            TlsError: there is no certificate that can be used.
+        """
+        settings = service.site.server
+        refuse_plain_http(settings)
+        self._certificate: Callable[[], Certificate] | None = None
+        self._context: ssl.SSLContext | None = None
+        if settings.tls is not None:
+            self._certificate = _certificate(settings, service.site.store.folder)
+            self._context = server_context(self._certificate())
+        self._socket = _bind(settings)
+        app = create_app(service)
+        self._uvicorn = _Uvicorn(_config(app, settings, self._context), self._renew_for_ever)
+
+    @property
+    def address(self) -> str:
+        """Where the server is, for people on this machine."""
+        host, port = self._socket.getsockname()[:2]
+        if host in ("0.0.0.0", "::"):
+            host = "localhost"
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'http' if self._context is None else 'https'}://{shown}:{port}/"
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The files that are served; None without TLS."""
+        return None if self._certificate is None else self._certificate()
+
+    def run(self) -> None:
+        """Serve in this thread until Ctrl-C, a signal to terminate, or `stop`.
+
+        Raises:
+            ServeError: the service could not start; the log says why.
+        """
+        try:
+            self._uvicorn.run(sockets=[self._socket])
+        except SystemExit as error:  # uvicorn's word for a failed start
+            raise ServeError(_NOT_STARTED) from error
+        finally:
+            self._socket.close()
+        if not self._uvicorn.started:
+            raise ServeError(_NOT_STARTED)
+
+    def stop(self) -> None:
+        """Let `run` come to its end; from any thread."""
+        self._uvicorn.should_exit = True
+
+    @property
+    def started(self) -> bool:
+        """Whether it serves."""
+        return self._uvicorn.started
+
+    async def _renew_for_ever(self) -> None:
+        """Serve new certificates as they come: self-made ones in time, given ones when their files change."""
+        if self._certificate is None or self._context is None:
+            return
+        served = await asyncio.to_thread(_content, self._certificate)
+        while True:
+            await asyncio.sleep(_RENEW_EVERY_S)
+            try:
+                found = await asyncio.to_thread(_content, self._certificate)
+                if found != served:
+                    load(self._context, self._certificate())
+                    served = found
+                    _log.info("a new certificate is served")
+            except (TlsError, OSError) as error:
+                _log.error("the old certificate stays: %s", error)
+
+
+def serve(service: Service, ready: Callable[[Server], None] | None = None) -> None:
+    """Serve a service in this thread until it is told to stop; it is started and stopped with the server.
+
+    Args:
+        service: not started yet.
+        ready: called once, before anything is served, with the address known.
+
+    Raises:
+        ServeError: the server cannot start.
+        TlsError: there is no certificate that can be used.
+    """
+    server = Server(service)
+    if ready is not None:
+        ready(server)
+    server.run()
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[Server]:
+    """Serve a service in a thread of its own as long as the context lasts.
+
+    Raises:
+        ServeError: the server cannot start, or ended by a failure.
+        TlsError: there is no certificate that can be used.
+    """
+    server = Server(service)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            server.run()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="densewatch-server", daemon=True)
+    thread.start()
+    try:
+        _wait_for(lambda: server.started or not thread.is_alive(), _START_WITHIN_S)
+        if failures or not server.started:
+            raise ServeError(_NOT_STARTED) from (failures[0] if failures else None)
+        yield server
+    finally:
+        server.stop()
+        thread.join(_STOP_WITHIN_S)
+    if thread.is_alive():
+        raise ServeError("the server does not stop")
+    if failures:
+        raise ServeError("the server failed; the log says why") from failures[0]
+
+
+def refuse_plain_http(settings: ServerSettings) -> None:
+    """Raise a ServeError where other machines would send passwords in the clear, and nobody asked for it."""
+    if settings.tls is None and settings.plain_http != UNENCRYPTED and not is_loopback(settings.host):
+        raise ServeError(
+            f"{settings.host} is reached by other machines, which would send passwords in the clear: set "
+            "server.tls to self-signed"
+        )
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn, with a task beside it."""
+
+    def __init__(self, config: uvicorn.Config, beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        super().__init__(config)
+        self._beside = beside
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the end."""
+        task = asyncio.ensure_future(self._beside())
+        try:
+            await super().serve(sockets)
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def _config(app: FastAPI, settings: ServerSettings, context: ssl.SSLContext | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",  # it bounds what headers may be
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+        ws="websockets-sansio",
+        ws_max_size=LONGEST_MESSAGE,
+        ws_per_message_deflate=False,  # JPEGs do not get smaller
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        limit_concurrency=_CONNECTIONS,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+        ssl_context_factory=None if context is None else lambda *_: context,
+    )
+
+
+def _certificate(settings: ServerSettings, folder: Path) -> Callable[[], Certificate]:
+    """Return what gives the certificate to serve: the given one, or one of our own that lasts."""
+    tls = settings.tls
+    if tls is not None and tls.certificate is not None and tls.key is not None:
+        given = Certificate(tls.certificate, tls.key)
+        return lambda: given
+    names = {name for name in own_names(settings) if name not in ("0.0.0.0", "::")}
+    if settings.public_url is not None and (host := urlsplit(settings.public_url).hostname):
+        names.add(host)
+    return lambda: own_certificate(folder / "tls", names)
+
+
+def _content(certificate: Callable[[], Certificate]) -> tuple[bytes, bytes]:
+    files = certificate()
+    return files.certificate.read_bytes(), files.key.read_bytes()
+
+
+def _bind(settings: ServerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Who reads nothing for so long is gone, even if its machine still answers.
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_AFTER_MS)
+        bound.bind((settings.host, settings.port))
+    except OSError as error:
+        bound.close()
+        raise ServeError(
+            f"{settings.host} port {settings.port} cannot be listened on: {error.strerror or error}"
+        ) from error
+    return bound
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    waiting = threading.Event()
+    for _ in range(int(seconds / 0.02)):
+        if condition():
+            return
+        waiting.wait(0.02)

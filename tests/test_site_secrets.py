@@ -1,0 +1,157 @@
+"""No secret of a site's file gets out of it, wherever it stands."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from densewatch.live.settings import CameraSettings
+from densewatch.site.errors import SiteError
+from densewatch.site.redaction import redacted
+from densewatch.site.yaml_file import SiteFile
+
+PLACES = {
+    "password in an address": "cameras: {a: {source: 'rtsp://anna:SECRET@192.0.2.1/x'}}",
+    "user in an address": "cameras: {a: {source: 'rtsp://SECRET@192.0.2.1/x'}}",
+    "query of an address": "cameras: {a: {source: 'http://cam.example/x?channel=1&token=SECRET'}}",
+    "query of any name": "cameras: {a: {source: 'http://cam.example/x?x=SECRET'}}",
+    "path of an address": "cameras: {a: {source: 'rtsp://cam.example/user=admin_password=SECRET&channel=1'}}",
+    "address without a scheme": "cameras: {a: {source: 'anna:SECRET@192.0.2.1/x'}}",
+    "address of an unknown scheme": "cameras: {a: {source: 'ftp://anna:SECRET@192.0.2.1/x'}}",
+    "address in no list": "cameras: {a: {source: ['rtsp://anna:SECRET@192.0.2.1/x']}}",
+    "address as a mapping": "cameras: {a: {source: {SECRET: 1}}}".replace("SECRET: 1", "url: SECRET"),
+    "address without quotes": "cameras:\n  a:\n    source: rtsp://anna:SECRET@192.0.2.1:x/x",
+    "password in clear": "cameras: {a: {source: demo, password: 'SECRET'}}",
+    "password without quotes": "cameras:\n  a:\n    source: demo\n    password: SECRET",
+    "password of a user": "cameras: {a: {source: demo}}\nusers: [{name: b, role: admin, password: 'SECRET'}]",
+    "password for a variable": "cameras: {a: {source: demo, password_env: 'SECRET'}}",
+    "password for a user's variable": "cameras: {a: {source: demo}}\nusers: [{name: b, role: admin, password_env: 'SECRET'}]",
+    "password as a reference": "cameras: {a: {source: 'rtsp://a:${SECRET}@192.0.2.1/'}}",
+    "database": "cameras: {a: {source: demo}}\nstore: {url: 'postgresql+psycopg://a:SECRET@db.example/x'}",
+    "database's query": "cameras: {a: {source: demo}}\nstore: {url: 'postgresql+psycopg://db/x?password=SECRET'}",
+    "unknown database": "cameras: {a: {source: demo}}\nstore: {url: 'mysql://a:SECRET@db.example/x'}",
+    "database as a list": "cameras: {a: {source: demo}}\nstore: {url: [SECRET]}",
+    "origin": "cameras: {a: {source: demo}}\nserver: {public_url: 'https://a:SECRET@watch.example'}",
+    "origins": "cameras: {a: {source: demo}}\nserver: {allowed_origins: ['https://a:SECRET@watch.example']}",
+    "address with a mistake beside it": "cameras: {a: {source: 'rtsp://anna:SECRET@192.0.2.1/x', max_fps: -1}}",
+    "refused address": "cameras: {a: {source: 'rtsp://anna:SECRET@10.0.0.1/x?token=SECRET'}}",
+    "an alias by mistake": "cameras:\n  a:\n    source: demo\n    password: *SECRET",
+    "a tag by mistake": "cameras:\n  a:\n    source: demo\n    password: !SECRET",
+    "a handle by mistake": "cameras:\n  a:\n    source: demo\n    password: !SECRET!x y",
+    "broken quotes": "cameras:\n  a:\n    source: demo\n    password: 'SECRET",
+    "broken brackets": "cameras:\n  a:\n    source: demo\n    password: [SECRET",
+    "twice": "cameras: {a: {source: 'rtsp://a:SECRET@192.0.2.1/', source: 'rtsp://a:SECRET@192.0.2.1/'}}",
+}
+
+
+def everything_told(path: Path) -> str:
+    """Return all texts that a site's file gives away."""
+    try:
+        file = SiteFile(path)
+    except SiteError as error:
+        return f"{error} {error!r} {error.__cause__!r} {error.sentences!r}"
+    told = [repr(file), repr(file.settings), str(file.settings), repr(file.settings.cameras["a"])]
+    told += [repr(file.settings.store), str(file.settings.store), str(file.settings.cameras["a"])]
+    for site in (file.settings, file.settings.filled({})):
+        told.append(json.dumps(redacted(site)))
+    for check in (lambda: file.check_labels(["person"]), lambda: file.check_secrets({})):
+        try:
+            check()
+        except SiteError as error:
+            told.append(str(error))
+    return "\n".join(told)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_secret_is_told_nowhere(tmp_path: Path, place: str) -> None:
+    for secret in (
+        f"hunter{secrets.token_hex(4)}",
+        f"p{secrets.token_hex(3)}%2F%40",
+        f"Aa1-{secrets.token_hex(3)}",
+    ):
+        (tmp_path / "site.yaml").write_text(PLACES[place].replace("SECRET", secret))
+        assert secret not in everything_told(tmp_path / "site.yaml")
+
+
+@given(
+    place=st.sampled_from(sorted(PLACES)),
+    secret=st.text(st.characters(codec="utf-8"), min_size=6, max_size=12),
+)
+def test_no_secret_whatever_its_signs_are(
+    tmp_path_factory: pytest.TempPathFactory, place: str, secret: str
+) -> None:
+    assume(secret.strip() == secret and secret not in PLACES[place])
+    path = tmp_path_factory.mktemp("s") / "y"
+    path.write_bytes(PLACES[place].replace("SECRET", secret).encode())
+    known = everything_told_of_nothing(path)
+    assume(secret not in known)
+    assert secret not in everything_told(path)
+
+
+def everything_told_of_nothing(path: Path) -> str:
+    """Return what is told of the same file with another secret: signs that are there by chance are no secret."""
+    other = path.with_name("z")
+    other.write_text(path.read_text(encoding="utf-8", errors="replace")[:0] + "cameras: {a: {source: demo}}")
+    return everything_told(other)
+
+
+@given(
+    secret=st.text(min_size=6, max_size=12).filter(
+        lambda text: quote(text, safe="", errors="replace").isalnum()
+    )
+)
+def test_a_filled_reference_is_not_shown(tmp_path_factory: pytest.TempPathFactory, secret: str) -> None:
+    path = tmp_path_factory.mktemp("s") / "y"
+    path.write_text(
+        "cameras: {a: {source: 'rtsp://a:${WORD}@192.0.2.1/x'}}\n"
+        "store: {url: 'postgresql+psycopg://a:${WORD}@db.example/x'}"
+    )
+    site = SiteFile(path).settings.filled({"WORD": secret})
+    assert site.cameras["a"].source == f"rtsp://a:{secret}@192.0.2.1/x"
+    assert secret not in json.dumps(redacted(site)) + repr(site) + repr(site.cameras) + repr(site.store)
+
+
+def test_what_is_no_secret_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(
+        "cameras:\n"
+        "  a: {source: 'rtsp://anna:${CAM}@192.0.2.1:8554/live/1?channel=2', password_env: CAM}\n"
+        "  b: {source: '${WHOLE}'}\n"
+        "  c: {source: demo, password_file: word}\n"
+        "  d: {source: 'rtsp://192.0.2.1:${PORT}/x'}\n"
+        "store: {url: 'postgresql+psycopg://a:${WORD}@db.example:5433/watch?sslmode=require'}\n"
+    )
+    shown = redacted(SiteFile(path).settings)
+    assert shown["cameras"]["a"]["source"] == "rtsp://192.0.2.1:8554/live/1?channel=2"
+    assert shown["cameras"]["a"]["password_env"] == "CAM"
+    assert shown["cameras"]["b"]["source"] == "${WHOLE}"
+    assert shown["cameras"]["c"]["password_file"] == str(tmp_path / "word")
+    assert shown["cameras"]["d"]["source"] == "***"
+    assert shown["store"]["url"] == "postgresql+psycopg://db.example:5433/watch"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://a:pa/ss@db.example/x",
+        "postgresql+psycopg://a:pa?ss@db.example/x",
+        "postgresql+psycopg://a:pa#ss@db.example/x",
+        "postgresql+psycopg://a:[ss@db.example/x",
+    ],
+)
+def test_a_database_whose_password_is_not_quoted_is_not_shown(tmp_path: Path, url: str) -> None:
+    (tmp_path / "site.yaml").write_text(f"cameras: {{a: {{source: demo}}}}\nstore: {{url: '{url}'}}")
+    shown = redacted(SiteFile(tmp_path / "site.yaml").settings)
+    assert shown["store"]["url"] == "postgresql+psycopg://***"
+
+
+def test_errors_of_the_settings_themselves_hold_no_input() -> None:
+    with pytest.raises(ValueError, match="max_fps") as caught:
+        CameraSettings(source="rtsp://a:hunter2@h/", max_fps=-1)
+    assert "hunter2" not in str(caught.value)

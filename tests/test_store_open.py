@@ -1,0 +1,185 @@
+"""Opening a store: new, again, newer, broken, away; and the migrations against the models."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from densewatch.store.errors import StoreError
+from densewatch.store.schema import Base
+from densewatch.store.store import Store
+from store_samples import NOON, OpenStore, make_bin, make_event
+
+pytest_plugins = ["store_fixtures"]
+
+
+def test_the_migrations_make_what_the_models_say(store: Store, url: str) -> None:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    engine.dispose()
+
+
+def test_the_comparison_sees_a_difference(store: Store, url: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX ix_events_label"))
+        connection.execute(text("ALTER TABLE audit ADD COLUMN more INTEGER"))
+        found = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    engine.dispose()
+    assert {difference[0] for difference in found} == {"add_index", "remove_column"}
+
+
+def test_a_store_opens_again_with_all_that_was_in_it(open_store: OpenStore) -> None:
+    first = open_store()
+    first.add_event(make_event())
+    first.close()
+    assert open_store().event("one") is not None
+
+
+def test_many_may_open_a_new_store_at_once(open_store: OpenStore) -> None:
+    failed = []
+
+    def open_one() -> None:
+        try:
+            open_store().check()
+        except StoreError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=open_one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+def test_a_newer_database_is_refused_in_words(open_store: OpenStore, url: str) -> None:
+    open_store().close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(StoreError, match=r"made by a newer densewatch: its tables are version 9999, .*0001"):
+        open_store()
+
+
+def test_somebody_elses_tables_are_left_alone(open_store: OpenStore, url: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE users (mine INTEGER)"))
+    with pytest.raises(StoreError, match="already exists"):
+        open_store()
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO users VALUES (1)"))
+        with pytest.raises(Exception, match="events"):
+            connection.execute(text("SELECT * FROM events"))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 300, b"SQLite format 3\0" + b"\x07" * 5000])
+def test_a_file_that_is_no_database_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "densewatch.db"
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=str(file)):
+        Store.open(f"sqlite:///{file}", tmp_path / "media")
+    assert file.read_bytes() == content
+
+
+def test_a_damaged_page_is_found_when_the_store_opens(tmp_path: Path) -> None:
+    file = tmp_path / "densewatch.db"
+    store = Store.open(f"sqlite:///{file}", tmp_path / "media")
+    for minute in range(300):
+        store.add_bin(make_bin(NOON + minute * 60, 1.0, {"person": (1, 1.0, 1)}))
+    store.close()
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 4096 // 2 * 4096
+    content[middle : len(content)] = b"\x55" * (len(content) - middle)
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=f"{file}"):
+        Store.open(f"sqlite:///{file}", tmp_path / "media")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "is not one"),
+        ("mysql://localhost/x", "known are sqlite and postgresql"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite:////proc/nobody/x.db", "/proc/nobody/x.db cannot be made"),
+    ],
+)
+def test_addresses_that_lead_nowhere(tmp_path: Path, url: str, words: str) -> None:
+    with pytest.raises(StoreError, match=words):
+        Store.open(url, tmp_path / "media")
+
+
+def test_a_server_that_is_away_is_named_without_the_password(tmp_path: Path) -> None:
+    url = f"postgresql+psycopg://me:geheimnis@/x?host={tmp_path}&password=geheimnis"
+    with pytest.raises(StoreError, match=f"PostgreSQL database x at {tmp_path}") as caught:
+        Store.open(url, tmp_path / "media")
+    assert "geheimnis" not in str(caught.value)
+
+
+def test_without_psycopg_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"\[postgresql\] extra"):
+        Store.open("postgresql+psycopg://x", tmp_path / "media")
+
+
+def test_a_media_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "media").write_text("")
+    with pytest.raises(StoreError, match="media cannot be made"):
+        Store.open(f"sqlite:///{tmp_path}/densewatch.db", tmp_path / "media")
+
+
+def test_nobody_else_can_read_what_is_kept(tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path}/new/densewatch.db", tmp_path / "media")
+    store.add_event(make_event(snapshot=b"x"))
+    files = [*(tmp_path / "new").iterdir(), tmp_path / "media"]
+    assert len(files) == 4
+    assert {stat.S_IMODE(file.stat().st_mode) & 0o077 for file in files} == {0}
+    store.close()
+
+
+def test_sqlite_is_set_up_for_a_power_cut(tmp_path: Path) -> None:
+    file = tmp_path / "densewatch.db"
+    store = Store.open(f"sqlite:///{file}", tmp_path / "media")
+    with store._database.reading() as connection:
+        found = {
+            name: connection.execute(text(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "auto_vacuum")
+        }
+    assert found == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "busy_timeout": 5000,
+        "auto_vacuum": 2,
+    }
+    store.close()
+
+
+def test_a_locked_database_fails_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("densewatch.store.database._LOCK_TIMEOUT_S", 0.05)
+    file = tmp_path / "densewatch.db"
+    store = Store.open(f"sqlite:///{file}", tmp_path / "media")
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match=r"densewatch\.db: database is locked"):
+        store.add_event(make_event())
+    assert store.event("one") is None
+    other.execute("ROLLBACK")
+    other.close()
+    store.add_event(make_event())
+    store.close()

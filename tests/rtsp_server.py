@@ -1,13 +1,14 @@
 """A real RTSP server, GStreamer's, in a process of its own, that can be killed, stalled and changed.
 
-Needs Debian's packages python3-gi, gir1.2-gst-rtsp-server-1.0 (which brings gir1.2-gst-plugins-base-1.0, GStreamer's
-libraries and its RTP elements in gstreamer1.0-plugins-good) and gstreamer1.0-plugins-bad (h264parse). The tests'
-own Python knows nothing of GStreamer: the server runs under /usr/bin/python3, from this very file.
+Needs Debian's packages python3-gi, gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-base (appsrc),
+gstreamer1.0-plugins-good (RTP) and gstreamer1.0-plugins-bad (h264parse). The tests' own Python knows nothing of
+GStreamer: the server runs under /usr/bin/python3, from this very file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 FPS = 25
+_LOGIN = "RTSP_SERVER_LOGIN"
 _PROBE = """
 import gi
 gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
@@ -119,7 +121,7 @@ class RtspServer:
         self.port = port
         self._host = host
         self._prefix = prefix
-        self._login = [] if user is None else [f"{user}:{password}"]
+        self._login = {} if user is None else {_LOGIN: f"{user}:{password}"}
         self._process: subprocess.Popen[str] | None = None
 
     def url(self, name: str, login: str = "") -> str:
@@ -129,10 +131,9 @@ class RtspServer:
     def start(self) -> None:
         """Start, and return when it listens."""
         clips = [f"{name}={folder}" for name, folder in self.clips.items()]
-        command = [*self._prefix, SYSTEM_PYTHON, __file__, self._host, str(self.port), *clips, *self._login]
-        # The login stands among the arguments of the test's own server, not of what is tested.
+        command = [*self._prefix, SYSTEM_PYTHON, __file__, self._host, str(self.port), *clips]
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, **self._login}
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -173,29 +174,30 @@ class RtspServer:
 def _serve(
     host: str, port: str, arguments: list[str]
 ) -> None:  # under the system's Python, in the child process
-    import gi
-
+    gi: Any = importlib.import_module("gi")
     gi.require_version("Gst", "1.0")
     gi.require_version("GstRtspServer", "1.0")
-    from gi.repository import GLib, Gst, GstRtspServer
-
-    Gst.init(None)
-    server = GstRtspServer.RTSPServer()
+    glib, gst, rtsp = (_repository(name) for name in ("GLib", "Gst", "GstRtspServer"))
+    gst.init(None)
+    server = rtsp.RTSPServer()
     server.set_address(host)
     server.set_service(port)
-    login = [argument for argument in arguments if "=" not in argument]
+    login = os.environ.get(_LOGIN)
     if login:
-        _protect(GstRtspServer, server, *login[0].split(":", 1))
+        _protect(rtsp, server, *login.split(":", 1))
     for argument in arguments:
-        if "=" in argument:
-            name, folder = argument.split("=", 1)
-            factory = _factory(Gst, GstRtspServer, Path(folder))
-            if login:
-                factory.add_role_from_structure(_role(Gst))
-            server.get_mount_points().add_factory(f"/{name}", factory)
+        name, folder = argument.split("=", 1)
+        factory = _factory(gst, rtsp, Path(folder))
+        if login:
+            factory.add_role_from_structure(_role(gst))
+        server.get_mount_points().add_factory(f"/{name}", factory)
     server.attach(None)
     print(f"port {server.get_bound_port()}", flush=True)  # noqa: T201
-    GLib.MainLoop().run()
+    glib.MainLoop().run()
+
+
+def _repository(name: str) -> Any:
+    return importlib.import_module(f"gi.repository.{name}")
 
 
 def _factory(gst: Any, rtsp: Any, folder: Path) -> Any:
@@ -203,9 +205,8 @@ def _factory(gst: Any, rtsp: Any, folder: Path) -> Any:
     factory = rtsp.RTSPMediaFactory()
     factory.set_shared(True)
     caps = f"video/x-h264,stream-format=byte-stream,alignment=au,framerate={FPS}/1"
-    factory.set_launch(
-        f'( appsrc name=src format=time caps="{caps}" ! h264parse ! rtph264pay config-interval=-1 pt=96 name=pay0 )'
-    )
+    payloader = "rtph264pay config-interval=-1 pt=96 name=pay0"
+    factory.set_launch(f'( appsrc name=src format=time caps="{caps}" ! h264parse ! {payloader} )')
 
     def configure(_: Any, media: Any) -> None:
         sent = [0]

@@ -147,9 +147,17 @@ def test_a_models_name_is_no_path(folder: Path) -> None:
             "[[0.10, 0.50], [0.22, 0.65], [0.20, 0.50]",
             "45:17: cameras.yard.zones.bay-1.points: has sides that cross",
         ),
-        ("[0.10, 0.50], [0.20", "[0.10, 1.50], [0.20", "45:25: cameras.yard.zones.bay-1.points[0][1]: must be"),
+        (
+            "[0.10, 0.50], [0.20",
+            "[0.10, 1.50], [0.20",
+            "45:25: cameras.yard.zones.bay-1.points[0][1]: must be",
+        ),
         ("[0.10, 0.50], [0.20", "[0.10], [0.20", "45:18: cameras.yard.zones.bay-1.points[0][1] is missing"),
-        ("source: clips/hour.mp4", "surce: clips/hour.mp4", "50:3: cameras.rehearsal.source is missing (rtsp"),
+        (
+            "source: clips/hour.mp4",
+            "surce: clips/hour.mp4",
+            "50:3: cameras.rehearsal.source is missing (rtsp",
+        ),
         (
             "source: clips/hour.mp4",
             "source: ftp://anna@files.example/hour.mp4",

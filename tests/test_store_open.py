@@ -183,3 +183,11 @@ def test_a_locked_database_fails_in_words(tmp_path: Path, monkeypatch: pytest.Mo
     other.close()
     store.add_event(make_event())
     store.close()
+
+
+def test_a_database_whose_folder_is_gone_fails_in_words(tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path}/data/densewatch.db", tmp_path / "media")
+    store.close()
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="unable to open database file"):
+        store.check()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from densewatch.cli.console import SOME_FAILED, ProgressBar, progress_bar, report_error, say, stop, warn
+from densewatch.cli.console import SOME_FAILED, ProgressBar, progress_bar, report_error, say, warn
 from densewatch.cli.inputs import choose_inputs
 from densewatch.cli.options import (
     BatchOption,

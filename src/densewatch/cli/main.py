@@ -18,6 +18,7 @@ from densewatch.cli.bench import bench
 from densewatch.cli.detect import detect
 from densewatch.cli.evaluate import evaluate
 from densewatch.cli.export import export
+from densewatch.cli.watch import watch
 
 
 class _Verbs(TyperGroup):
@@ -46,6 +47,7 @@ app.command("detect")(detect)
 app.command("evaluate")(evaluate)
 app.command("export")(export)
 app.command("bench")(bench)
+app.command("watch")(watch)
 app.add_typer(models.app, name="models")
 
 

@@ -24,9 +24,6 @@ from densewatch.extras import how_to_install
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from densewatch.cli.watch_run import Limits
-    from densewatch.cli.watch_sources import Flags
-
 WatchFormat = Literal["table", "jsonl"]
 _OF_A_SITE = ("sources", "output_format", "frames", "seconds", "serve", "port", "check")
 """What may be said of a site on the command line; all else stands in its file."""
@@ -38,8 +35,8 @@ def watch(
         list[str],
         typer.Argument(
             metavar="SOURCE|CONFIG.yaml",
-            help="Cameras (rtsp://, http://, /dev/video0), video files, folders of pictures, or `demo`, which needs no "
-            "camera; or the YAML file of a site.",
+            help="Cameras (rtsp://, http://, /dev/video0), video files, folders of pictures, or `demo`, "
+            "which needs no camera; or the YAML file of a site.",
             show_default=False,
         ),
     ],
@@ -71,15 +68,18 @@ def watch(
     max_fps: Annotated[
         float | None,
         typer.Option(
-            min=0.01, metavar="N", help="Look at no more frames a second.", show_default="all that time allows"
+            min=0.01,
+            metavar="N",
+            help="Look at no more frames a second.",
+            show_default="all that time allows",
         ),
     ] = None,
     realtime: Annotated[
         bool,
         typer.Option(
             "--realtime",
-            help="Play files as a camera would, over and over, newest frame first; else every frame of them is "
-            "looked at, once.",
+            help="Play files as a camera would, over and over, newest frame first; else every frame of them "
+            "is looked at, once.",
         ),
     ] = False,
     tiles: TilesOption = "off",
@@ -118,27 +118,29 @@ def watch(
       densewatch watch site.yaml --check
       densewatch watch site.yaml
     """
-    try:
-        from densewatch.cli.watch_sources import Flags, site_file
-    except ImportError as error:
-        stop(f"watching needs {error.name or error}: {how_to_install('live')}")
-    from densewatch.cli.watch_run import Limits
-
     check_tiles(tiles)
     try:
+        from densewatch.cli import watch_start
+    except ImportError as error:
+        stop(f"watching needs {error.name or error}: {how_to_install('live')}")
+    from densewatch.cli.watch_sources import Flags, site_file
+
+    with watch_start.said_plainly():
         site = site_file(sources)
-    except ValueError as error:
-        stop(error)
-    limits = Limits(frames, seconds)
-    if site is not None:
-        _refuse_flags(context, site)
-        seen = _watch_site(site, output_format, limits, serve is not False, port, check)
-    elif check:
-        stop("--check is for the YAML file of a site")
-    else:
-        detector = load_detector(model, engine, threads, precision, device=device, streams=len(sources))
-        flags = Flags(threshold, class_names(only, detector.names), max_fps, tiles, realtime)
-        seen = _watch_sources(sources, flags, detector, output_format, limits, serve or port is not None, port)
+        if check and site is None:
+            stop("--check is for the YAML file of a site")
+        if site is not None:
+            _refuse_flags(context, site)
+        if site is not None and check:
+            watch_start.check_site(site)
+            return
+        run = watch_start.new_run(output_format, frames, seconds)
+        if site is not None:
+            seen = watch_start.watch_site(site, run, serve=serve is not False, port=port)
+        else:
+            detector = load_detector(model, engine, threads, precision, device=device, streams=len(sources))
+            flags = Flags(threshold, class_names(only, detector.names), max_fps, tiles, realtime)
+            seen = watch_start.watch_sources(sources, flags, detector, run, serve=bool(serve), port=port)
     if not seen:
         raise typer.Exit(SOME_FAILED)
 

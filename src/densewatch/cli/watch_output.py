@@ -1,4 +1,4 @@
-"""What `watch` writes to standard output: a table that lives, a line now and then, or a line of JSON a frame."""
+"""What `watch` writes to standard output: a table that lives, plain lines, or a line of JSON a frame."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN_EVERY_S = 1.0
 
 
 class Output(Protocol):
-    """Where results go. `add` is called by the loop's threads, one at a time; the others by the main thread."""
+    """Where results go: `add` is called by the loop's threads, one at a time, the others by the main one."""
 
     def start(self) -> None:
         """Begin to write."""

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 from densewatch.cli.console import report_error
 from densewatch.cli.watch_output import Output
+from densewatch.live.policy import SourcePolicy
 from densewatch.live.results import FrameResult
-from densewatch.live.watcher import Watcher
+from densewatch.live.settings import CameraSettings
+from densewatch.live.watcher import Listeners, Watcher
+from densewatch.runtime.detector import Detector
 
 _SHOW_EVERY_S = 0.2
 
@@ -46,22 +49,19 @@ class Run:
             if self._frames == self._limits.frames:
                 self._full.set()
 
-    def until_done(self, watcher: Watcher) -> bool:
-        """Watch, and return whether all sources were seen; the watcher is started and stopped here."""
+    def until_done(self, watcher: Watcher) -> None:
+        """Show what a watcher sees, which runs already, until the sources, a limit or the user end it."""
         started = time.monotonic()
         self._output.start()
-        watcher.start()
         try:
             while not self._full.is_set() and not watcher.wait(_SHOW_EVERY_S):
                 self._show(watcher)
                 if self._limits.seconds is not None and time.monotonic() - started >= self._limits.seconds:
                     break
+            self._show(watcher)
         finally:
             self._full.set()
-            watcher.stop()
-            self._show(watcher)
             self._output.finish()
-        return _all_seen(watcher)
 
     def _show(self, watcher: Watcher) -> None:
         statuses = watcher.statuses()
@@ -69,10 +69,33 @@ class Run:
         with self._lock:
             self._output.show(statuses, {id: result for id, result in latest.items() if result is not None})
 
+    @staticmethod
+    def all_seen(watcher: Watcher) -> bool:
+        """Return whether each source gave at least one result; name those that did not."""
+        missing = [status for status in watcher.statuses().values() if status.last_time is None]
+        for status in missing:
+            report_error(status.error or f"{status.address}: no picture came")
+        return not missing
 
-def _all_seen(watcher: Watcher) -> bool:
-    """Return whether each source gave at least one frame; name those that did not."""
-    missing = [status for status in watcher.statuses().values() if watcher.latest(status.id) is None]
-    for status in missing:
-        report_error(f"{status.address}: {status.error or 'no frame came'}")
-    return not missing
+
+def watch_until_done(
+    run: Run, cameras: Mapping[str, CameraSettings], detector: Detector, policy: SourcePolicy
+) -> bool:
+    """Watch cameras until the sources, a limit or the user end it; return whether all were seen.
+
+    Raises:
+        SourceError: a source is none, or may not be opened.
+        UnknownNameError: a class name is unknown.
+    """
+    listeners = Listeners(run.take, on_event=_forget, on_bin=_forget)
+    watcher = Watcher(detector, cameras, policy=policy, listeners=listeners)
+    watcher.start()
+    try:
+        run.until_done(watcher)
+    finally:
+        watcher.stop()
+    return run.all_seen(watcher)
+
+
+def _forget(_: object) -> None:
+    """Take events and bins where nothing is kept."""

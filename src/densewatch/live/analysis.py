@@ -14,7 +14,7 @@ from densewatch.live.clock import Clock
 from densewatch.live.filters import Filter, camera_filter, part_filter, relative_boxes, union
 from densewatch.live.lines import Line
 from densewatch.live.results import Crossing, ZoneCount
-from densewatch.live.settings import CameraSettings
+from densewatch.live.settings import CameraSettings, LineSettings, ZoneSettings
 from densewatch.live.track import Track
 from densewatch.live.tracking import LOW_SHARE, Tracking
 from densewatch.live.zones import Zone
@@ -25,13 +25,14 @@ from densewatch.records import Direction
 class Analysed:
     """What one frame means.
 
-    An object counts once it was followed for a quarter of a second with a mean score of at least the threshold. It
-    goes on counting while it is hidden for no longer than `track_memory_s`, or 0.3 s if it was on its way out of
-    the picture; so `counts` may hold more than `detections`, which has only what is seen in this very frame.
+    An object counts once it was followed for a quarter of a second with a mean score of at least the
+    threshold. It goes on counting while it is hidden for no longer than `track_memory_s`, or 0.3 s if it was
+    on its way out of the picture; so `counts` may hold more than `detections`, which has only what is seen in
+    this very frame.
 
     Attributes:
-        detections: what is seen and passes the rules of the camera, of a zone that it is in, or of a line that it
-            crosses now; with `track_ids`, -1 for what is not sure. A track's class is the one with most score.
+        detections: what is seen and passes the rules of the camera or of a zone that it is in, and what
+            crosses a line now; with `track_ids`, -1 for what is not sure. A track has the class with most score.
         counts: sure objects by class name, whole picture, by the camera's rules.
         zones: by zone id.
         lines: crossings so far, by line id and direction.
@@ -48,7 +49,7 @@ class Analysed:
 
 
 class Analysis:
-    """Follows, filters and counts for one camera; takes each frame's detections in the order of their times."""
+    """Follows, filters and counts for one camera, whose frames come one after the other."""
 
     def __init__(self, camera: str, settings: CameraSettings, names: Sequence[str]) -> None:
         """Begin with nothing seen.
@@ -75,7 +76,7 @@ class Analysis:
         return LOW_SHARE * float(self._widest.thresholds.min())
 
     def replace(self, settings: CameraSettings) -> None:
-        """Take over new zones, lines and filters; objects keep their numbers, lines and zones what they counted.
+        """Take over new zones, lines and filters; objects keep their numbers, lines what they counted.
 
         Raises:
             UnknownNameError: as for a new one; nothing has changed then.
@@ -119,10 +120,7 @@ class Analysis:
     def _take(self, settings: CameraSettings) -> None:
         """Take over settings; all names are checked before anything changes."""
         rule = camera_filter(settings, self._names)
-        rules = {
-            id: part_filter(part, settings, self._names)
-            for id, part in [*settings.zones.items(), *settings.lines.items()]
-        }
+        rules = {id: part_filter(part, settings, self._names) for id, part in _parts(settings).items()}
         self._rule: Filter = rule
         self._widest = union([rule, *rules.values()])
         for id, zone in settings.zones.items():
@@ -148,6 +146,11 @@ class Analysis:
         for track in crossed:
             shown[track.index] = True
         return shown
+
+
+def _parts(settings: CameraSettings) -> dict[str, ZoneSettings | LineSettings]:
+    """Return a camera's zones and lines, which share one space of ids."""
+    return {**settings.zones, **settings.lines}
 
 
 def _with_tracks(detections: Detections, tracks: Sequence[Track]) -> Detections:

@@ -47,20 +47,21 @@ class _Open:
 class Bins:
     """Collects one camera's counts in bins of equal length, which begin at multiples of it.
 
-    A frame's counts hold until the next frame. Where that comes later than two seconds and three usual intervals,
-    the frame speaks for one usual interval only: the rest of the gap was not observed.
+    A frame's counts hold until the next frame. Where that comes later than two seconds and three usual
+    intervals, the frame speaks for one usual interval only: the rest of the gap was not observed.
     """
 
-    def __init__(self, camera: str, seconds: int) -> None:
+    def __init__(self, camera: str, seconds: int, clock: Clock) -> None:
         """Begin; the first bin is that of the first frame or tick.
 
         Args:
             camera: the camera's id.
             seconds: length of a bin.
+            clock: the camera's, already at the frame that is added.
         """
         self._camera = camera
         self._seconds = seconds
-        self._clock = Clock()
+        self._clock = clock
         self._open: _Open | None = None
         self._last: float | None = None
         self._state: dict[_Place, int] = {}
@@ -68,7 +69,6 @@ class Bins:
 
     def add(self, result: FrameResult) -> list[Bin]:
         """Go on to a frame and return the bins that are over with it."""
-        self._clock.advance(result.time)
         self._behind_s = result.age_ms / 1000
         done, time = self._in_order(result.time)
         done += self._observe(time)
@@ -109,7 +109,7 @@ class Bins:
         return max(HOLD_S, _HOLD_FRAMES * self._clock.usual_s)
 
     def _in_order(self, time: float) -> tuple[list[Bin], float]:
-        """Return a time that is not before what was counted already, and the bins that end if a clock was set."""
+        """Return a time that is not before what was counted, and the bins that end if a clock was set."""
         earliest = self._last if self._last is not None else self._open.start if self._open else time
         if time >= earliest:
             return [], time

@@ -13,8 +13,8 @@ _FIRST_GUESS_S = 0.1
 class Clock:
     """Counts seconds from frame to frame, whatever the camera's own clock does.
 
-    A capture time that stands still or goes back, as when a camera's clock is set, counts as a thousandth of a
-    second: what is followed by this clock lives on, and its times stay in order.
+    A capture time that stands still or goes back, as when a camera's clock is set, counts as a thousandth of
+    a second: what is followed by this clock lives on, and its times stay in order.
     """
 
     def __init__(self) -> None:

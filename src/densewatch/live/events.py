@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from densewatch.live.clock import Clock
 from densewatch.live.filters import relative_boxes
 from densewatch.live.results import FrameResult
 from densewatch.live.settings import CameraSettings
@@ -17,6 +18,8 @@ NEW_PICTURE_GAIN = 0.05
 
 SILENCE_S = 2.0
 """Events end when data has ended for this long, beyond the time that objects may be hidden."""
+
+_PATIENCE_FRAMES = 3.0  # however few frames a second there are
 
 _Place = tuple[str | None, int]
 """Zone, None for the whole picture, and track."""
@@ -39,19 +42,23 @@ class _Open:
 class Events:
     """Turns one camera's results into events.
 
-    An event begins with the first frame in which a sure object is counted and seen, and ends when it is counted no
-    more; its times are those of its first and last sight. Only objects in view have a state here.
+    An event begins with the first frame in which a sure object is counted and seen, and ends when it is
+    counted no more; its times are those of its first and last sight. Only objects in view have a state here.
     """
 
-    def __init__(self, camera: str, settings: CameraSettings, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self, camera: str, settings: CameraSettings, clock: Clock, on_event: Callable[[Event], None]
+    ) -> None:
         """Begin with nothing in view.
 
         Args:
             camera: the camera's id.
             settings: the camera's.
+            clock: the camera's, already at the frame that is added.
             on_event: gets each event when it begins and when it ends.
         """
         self._camera = camera
+        self._clock = clock
         self._on_event = on_event
         self._open: dict[_Place, _Open] = {}
         self._last: float | None = None
@@ -82,7 +89,8 @@ class Events:
 
     def tick(self, now: float) -> None:
         """Let time go on without a frame: what was in view when data ended is over after a while."""
-        if self._last is not None and now - self._behind_s - self._last > self._patience_s:
+        patience_s = max(self._patience_s, _PATIENCE_FRAMES * self._clock.usual_s)
+        if self._last is not None and now - self._behind_s - self._last > patience_s:
             self.close()
 
     def close(self) -> None:

@@ -38,8 +38,8 @@ def twins(boxes: Boxes, labels: Labels, scores: npt.NDArray[np.float64]) -> npt.
 def taken_over(boxes: Boxes, labels: Labels, track_boxes: Boxes, track_labels: Labels) -> Labels:
     """Return [N]: the class under which each detection is looked for among tracks.
 
-    It is its own, but for a detection that no track of its class is near, and that lies where a track of another
-    class should be and has nothing of its own.
+    It is its own, but for a detection that no track of its class is near, and that lies where a track of
+    another class should be which has nothing of its own.
 
     Args:
         boxes: detections [N, 4], xyxy.

@@ -9,7 +9,7 @@ import numpy as np
 
 from densewatch.live.filters import Filter
 from densewatch.live.settings import LineSettings
-from densewatch.live.track import Track
+from densewatch.live.track import Box, Track
 from densewatch.live.zones import anchor_point
 from densewatch.records import Direction
 
@@ -20,9 +20,10 @@ PENDING_S = 2.0
 class Line:
     """A line from `start` to `end`.
 
-    Who looks along it sees `in` go from left to right. An object crosses when it gets from beyond the margin on one
-    side to beyond the margin on the other, and its way passes between the two ends. To and fro within the margin
-    is nothing, and neither is a first sight on the far side. Distances are shares of the picture's diagonal.
+    Who looks along it sees `in` go from left to right. An object crosses when it gets from beyond the margin
+    on one side to beyond the margin on the other, and its way passes between the two ends. To and fro within
+    the margin is nothing, and neither is a first sight on the far side. The margin is a share of the
+    picture's diagonal.
 
     Attributes:
         crossed: crossings so far, by direction.
@@ -31,12 +32,13 @@ class Line:
     def __init__(self, settings: LineSettings, rule: Filter) -> None:
         """Begin with no crossings."""
         self.crossed: dict[Direction, int] = {"in": 0, "out": 0}
+        self.settings = settings
+        self.rule = rule
         self._ways: dict[Track, _Way] = {}
-        self.replace(settings, rule)
 
     def replace(self, settings: LineSettings, rule: Filter) -> None:
-        """Take over new settings; what was counted stays, and each object is looked at anew where the line moved."""
-        if self._ways and (settings.start, settings.end) != (self.settings.start, self.settings.end):
+        """Take over new settings; what was counted stays, and ways begin anew where the line moved."""
+        if (settings.start, settings.end) != (self.settings.start, self.settings.end):
             self._ways = {}
         self.settings = settings
         self.rule = rule
@@ -57,7 +59,9 @@ class Line:
             if track.index is None:
                 continue
             way = self._ways.setdefault(track, _Way())
-            self._go_on(way, track, size, now_s)
+            if track.new:
+                self._go_on(way, track.first_box, size, track.first_s)
+            self._go_on(way, track.box, size, now_s)
             if way.pending is None or not track.sure:
                 continue
             if self.rule.accepts(track.label, track.score, track.area):
@@ -66,8 +70,8 @@ class Line:
                 way.pending = None
         return found
 
-    def _go_on(self, way: _Way, track: Track, size: tuple[int, int], now_s: float) -> None:
-        across, along = self._place(anchor_point(track.box, self.settings.anchor), size)
+    def _go_on(self, way: _Way, box: Box, size: tuple[int, int], now_s: float) -> None:
+        across, along = self._place(anchor_point(box, self.settings.anchor), size)
         if way.across is not None and across * way.across < 0:
             share = way.across / (way.across - across)
             way.between_ends = 0 <= way.along + (along - way.along) * share <= 1

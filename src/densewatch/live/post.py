@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class Post:
-    """A camera and all that the loop remembers of it. One frame at a time: who sets `busy` may call `look_at`.
+    """A camera and all that the loop remembers of it. One frame at a time: who sets `busy` may look at it.
 
     Attributes:
         id: the camera's id.
@@ -172,7 +172,7 @@ class Post:
         return (time.monotonic() - frame.arrived) * 1000
 
     def tick(self, now: float) -> None:
-        """Let time go on where no frames come; a file that is read as fast as it goes has a time of its own."""
+        """Let time go on where no frames come; a file read as fast as it goes has a time of its own."""
         if self.camera.live:
             with self._lock:
                 self._recorder.tick(now)

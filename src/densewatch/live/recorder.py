@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from densewatch.live.bins import Bins
+from densewatch.live.clock import Clock
 from densewatch.live.events import Events
 from densewatch.live.results import FrameResult
 from densewatch.live.settings import CameraSettings
@@ -32,8 +33,9 @@ class Recorder:
             on_event: gets each event when it begins and when it ends.
             on_bin: gets each bin once it is over.
         """
-        self._events = Events(camera, settings, on_event)
-        self._bins = Bins(camera, bin_seconds)
+        self._clock = Clock()
+        self._events = Events(camera, settings, self._clock, on_event)
+        self._bins = Bins(camera, bin_seconds, self._clock)
         self._on_bin = on_bin
 
     def replace(self, settings: CameraSettings) -> None:
@@ -42,14 +44,15 @@ class Recorder:
 
     def add(self, result: FrameResult) -> None:
         """Go on to a frame."""
+        self._clock.advance(result.time)
         self._events.add(result)
         self._hand_out(self._bins.add(result))
 
     def tick(self, now: float) -> None:
         """Let time go on without a frame, in Unix seconds.
 
-        Bins for which no frame can come any more are over, with nothing observed where nothing was; objects that
-        were in view when data ended are gone.
+        Bins for which no frame can come any more are over, with nothing observed where nothing was; objects
+        that were in view when data ended are gone.
         """
         self._events.tick(now)
         self._hand_out(self._bins.tick(now))

@@ -51,24 +51,26 @@ class Track:
         label: index of its class: the one with the most score so far.
         box: where it was last seen, xyxy, as shares of the picture.
         first_s: when it was first seen, by the camera's clock.
+        first_box: where that was.
         last_s: when it was last seen.
         number: unique for the camera; -1 while it is not sure.
         index: which of this frame's detections it is; None where it is not seen.
         score: the best that the mean score of about a second ever was, 0 to 1.
         area: its size of late, as a share of the picture's area.
-        frames: for how many frames it was followed.
+        frames: how many frames came since it is a track.
     """
 
     plane: int
     label: int
     box: Box
     first_s: float
+    first_box: Box
     last_s: float
     number: int = -1
     index: int | None = None
     score: float = 0.0
     area: float = 0.0
-    frames: int = 2
+    frames: int = 0
     _hits: int = 0
     _mean: float = 0.0
     _strength: float = 0.0
@@ -82,13 +84,13 @@ class Track:
 
     @property
     def new(self) -> bool:
-        """Whether this frame is the first in which it is followed."""
-        return self.frames == 2
+        """Whether this frame is the second in which it is seen, and the first since which it is a track."""
+        return self.frames == 0
 
     @property
     def ripe(self) -> bool:
         """Whether it was seen for long enough, often enough and well enough to be sure of it."""
-        seen = self._hits + 1 >= _SEEN_SHARE * self.frames  # the first sighting came before it was a track
+        seen = self._hits >= _SEEN_SHARE * self.frames
         return self.last_s - self.first_s >= CONFIRM_S and seen and self._strength >= 1
 
     def see(self, sighting: Sighting, now_s: float) -> None:
@@ -101,8 +103,7 @@ class Track:
         self._strength += (sighting.strength - self._strength) * weight
         left, top, right, bottom = sighting.box
         self.area += ((right - left) * (bottom - top) - self.area) * weight
-        if self._hits > 1:
-            self._drift += ((sighting.box - self.box) / passed_s - self._drift) / min(self._hits - 1, 2)
+        self._drift += ((sighting.box - self.box) / passed_s - self._drift) / min(self._hits, 2)
         self._votes[sighting.label] = self._votes.get(sighting.label, 0.0) + sighting.score
         self.label = max(self._votes, key=self._votes.__getitem__)
         self.box, self.last_s, self.index = sighting.box, now_s, sighting.index

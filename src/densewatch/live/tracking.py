@@ -14,7 +14,7 @@ from densewatch.detections import Detections
 from densewatch.live.clock import Clock
 from densewatch.live.filters import Filter, relative_areas, relative_boxes
 from densewatch.live.labelling import taken_over, twins
-from densewatch.live.track import Sighting, Track
+from densewatch.live.track import Box, Sighting, Track
 
 LOW_SHARE = 0.4
 """A track may go on with a box that has this share of the threshold, where there is no better one."""
@@ -29,9 +29,11 @@ _REACH_PER_S = 0.5  # boxes may be apart by this share of their sides, for each 
 _MOST_REACH = 0.5
 
 _Keys = npt.NDArray[np.int64]
+_First = tuple[float, Box]
+"""When, by the camera's clock, and where an object was seen first."""
 
 
-class _SmallSteps(XYXYStateEstimator):  # type: ignore[misc]  # the package is not typed
+class _SmallSteps(XYXYStateEstimator):
     """Predicts over a long interval as over many short ones.
 
     The package widens the noise of one long step so much that the speed, and with it the next prediction,
@@ -42,14 +44,14 @@ class _SmallSteps(XYXYStateEstimator):  # type: ignore[misc]  # the package is n
         """Go on by `frame_step` nominal frames."""
         steps = min(max(1, round(frame_step)), _MOST_STEPS)
         for _ in range(steps):
-            super().predict(frame_step / steps, None)
+            super().predict(frame_step / steps, frame_rate)
 
 
 class Tracking:
     """Gives objects numbers that they keep.
 
-    Classes are followed apart: a chair never takes a person's number. A label that flickers stays one object, see
-    `labelling`, whose class is the one with the most score.
+    Classes are followed apart: a chair never takes a person's number. A label that flickers stays one object,
+    see `labelling`, whose class is the one with the most score.
     """
 
     def __init__(self, rule: Filter, memory_s: float) -> None:
@@ -72,6 +74,7 @@ class Tracking:
             iou=self._reach,
         )
         self._tracks: dict[int, Track] = {}
+        self._firsts: dict[object, _First] = {}
         self._before_s = 0.0
         self._next_number = 1
 
@@ -86,10 +89,13 @@ class Tracking:
             track.index = None
             track.frames += 1
         sightings = self._sightings(detections)
-        for key, sighting in self._follow(sightings, detections.size, clock):
-            self._see(key, sighting, clock.now_s)
-        alive = {tracklet.tracker_id for tracklet in self._tracker.tracks}
-        self._tracks = {key: track for key, track in self._tracks.items() if key in alive}
+        scale = _scale(detections.size)
+        followed = self._follow(sightings, scale, clock)
+        tracklets = {tracklet.tracker_id: tracklet for tracklet in self._tracker.tracks}
+        for key, sighting in followed:
+            self._see(key, sighting, self._firsts.get(tracklets[key]), clock.now_s)
+        self._tracks = {key: track for key, track in self._tracks.items() if key in tracklets}
+        self._remember_firsts(scale, clock.now_s)
         self._before_s = clock.now_s
         return list(self._tracks.values())
 
@@ -112,11 +118,11 @@ class Tracking:
         ]
 
     def _follow(
-        self, sightings: list[Sighting], size: tuple[int, int], clock: Clock
+        self, sightings: list[Sighting], scale: npt.NDArray[np.float64], clock: Clock
     ) -> list[tuple[int, Sighting]]:
         """Ask the tracker which sightings belong to its tracks; a track is named by the tracker's number."""
         boxes = np.array([sighting.box for sighting in sightings]).reshape(-1, 4)
-        scaled = boxes * (size[1], size[0], size[1], size[0]) * (_SIDE / max(size))
+        scaled = boxes * scale
         scaled[:, [0, 2]] += self._planes(boxes, sightings, clock.now_s)[:, None] * _PLANE
         self._tracker.maximum_time_without_update = max(self.memory_s, _MEMORY_FRAMES * clock.usual_s)
         self._reach.buffer_ratio = min((clock.now_s - self._before_s) * _REACH_PER_S, _MOST_REACH)
@@ -128,10 +134,9 @@ class Tracking:
             ),
             timestamp=clock.now_s,
         )
-        if not len(followed):
-            return []
-        pairs = zip(followed.tracker_id.tolist(), followed.data["place"].tolist(), strict=True)
-        return [(key, sightings[place]) for key, place in pairs if key >= 0]
+        keys = np.asarray(followed.tracker_id, np.int64)
+        places = np.asarray(followed.data.get("place", []), np.int64)
+        return [(int(key), sightings[place]) for key, place in zip(keys, places, strict=True) if key >= 0]
 
     def _planes(self, boxes: npt.NDArray[np.float64], sightings: list[Sighting], now_s: float) -> _Keys:
         """Return [N]: the class under which each sighting is followed."""
@@ -140,12 +145,29 @@ class Tracking:
         expected = np.array([track.expected(now_s) for track in tracks]).reshape(-1, 4)
         return taken_over(boxes, labels, expected, np.array([track.plane for track in tracks], np.int64))
 
-    def _see(self, key: int, sighting: Sighting, now_s: float) -> None:
+    def _see(self, key: int, sighting: Sighting, first: _First | None, now_s: float) -> None:
         track = self._tracks.get(key)
         if track is None:
-            # The tracker names an object when it sees it again: it was there at the frame before.
-            track = Track(sighting.label, sighting.label, sighting.box, self._before_s, self._before_s)
+            first_s, first_box = first or (self._before_s, sighting.box)
+            track = Track(sighting.label, sighting.label, first_box, first_s, first_box, first_s)
             self._tracks[key] = track
         track.see(sighting, now_s)
         if not track.sure and track.ripe:
             track.number, self._next_number = self._next_number, self._next_number + 1
+
+    def _remember_firsts(self, scale: npt.NDArray[np.float64], now_s: float) -> None:
+        """Remember what was seen once: the tracker gives it a number when it is seen again."""
+        firsts: dict[object, _First] = {}
+        for tracklet in self._tracker.tracks:
+            if tracklet.tracker_id >= 0:
+                continue
+            box = tracklet.get_state_bbox()
+            plane = np.floor(box[0] / _PLANE + 0.5) * _PLANE
+            firsts[tracklet] = self._firsts.get(tracklet, (now_s, (box - (plane, 0, plane, 0)) / scale))
+        self._firsts = firsts
+
+
+def _scale(size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Return what makes relative boxes boxes of the tracker's picture."""
+    height, width = size
+    return np.array([width, height, width, height]) * (_SIDE / max(size))

@@ -39,8 +39,8 @@ class Watcher:
     """Watches cameras.
 
     As many frames are under way as keep the detector busy, of one camera never more than one. Whoever is free
-    takes the newest frame of the camera whose deadline is next: the moment from which it has had a frame waiting,
-    and its `max_age_ms`. Nobody waits for a camera that has none.
+    takes the newest frame of the camera whose deadline is next: the moment from which it has had a frame
+    waiting, and its `max_age_ms`. Nobody waits for a camera that has none.
 
     Attributes:
         names: the detector's class names.
@@ -103,7 +103,7 @@ class Watcher:
             post.close()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all sources have ended, which cameras never do, or for `stop`; return False at a time-out."""
+        """Wait for the end of all sources, which cameras have not, or for `stop`; False after a time-out."""
         return self._over.wait(timeout)
 
     def statuses(self) -> dict[str, CameraStatus]:
@@ -124,7 +124,7 @@ class Watcher:
         self._posts[camera].replace(settings)
 
     def latest(self, camera: str) -> FrameResult | None:
-        """Return a camera's newest result, None before the first; raises KeyError where there is no such camera."""
+        """Return a camera's newest result, None before the first; KeyError if there is no such camera."""
         return self._posts[camera].latest
 
     def _wake(self) -> None:

@@ -40,8 +40,8 @@ def anchor_point(box: Box, anchor: str) -> tuple[float, float]:
 class Zone:
     """A part of a camera's picture.
 
-    Points are tested exactly, in relative coordinates, so a zone outlives a change of resolution; supervision's
-    zones are masks of the pixels of one resolution.
+    Points are tested exactly, in relative coordinates, so a zone outlives a change of resolution;
+    supervision's zones are masks of the pixels of one resolution.
     """
 
     def __init__(self, settings: ZoneSettings, rule: Filter) -> None:
@@ -98,8 +98,8 @@ class Zone:
             if stay is not None and stay.outside_s is None:
                 stay.outside_s = now_s
         elif stay is None:
-            # An object that is new was there at the frame before, about here.
-            self._stays[track] = _Stay(track.first_s if track.new else now_s)
+            from_start = track.new and self.contains(track.first_box)
+            self._stays[track] = _Stay(track.first_s if from_start else now_s)
         else:
             stay.outside_s = None
         stay = self._stays.get(track)
@@ -107,7 +107,7 @@ class Zone:
             stay.counts = True
 
     def _standing(self, tracks: Sequence[Track], detections: Detections) -> list[int]:
-        """Return the classes of what is seen inside: what passes by itself, and what goes on with a low score."""
+        """Return the classes of what is seen inside: what passes by itself, and tracks with a low score."""
         boxes = relative_boxes(detections)
         labels = {
             int(index): int(detections.labels[index]) for index in np.flatnonzero(self.rule.mask(detections))

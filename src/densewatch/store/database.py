@@ -236,11 +236,12 @@ class Database:
             return True
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         # Without room, SQLite's helper files fail with an error of input or output, or do not open.
-        return code == sqlite3.SQLITE_FULL or (
-            code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
-            and self.file is not None
-            and shutil.disk_usage(self.file.parent).free < _HARDLY_ANY_ROOM
-        )
+        if code not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) or self.file is None:
+            return code == sqlite3.SQLITE_FULL
+        try:
+            return shutil.disk_usage(self.file.parent).free < _HARDLY_ANY_ROOM
+        except OSError:
+            return False
 
 
 def check_text(*texts: str | None) -> None:

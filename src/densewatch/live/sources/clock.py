@@ -23,8 +23,8 @@ class FrameClock:
     now. Else time stamps (PTS) count from the quickest frame so far, which is taken to have been under way
     for no time at all: so no time is later than now. That anchor creeps forward by 0.5 ms a second, which is
     more than the clocks of cameras are wrong: time does not fall behind. Where a source paused, and its
-    stamps do not know it, all frames are late by the same; after 5 s of that they are anchored anew. A delay that
-    grows is a jam and shows as age. Without stamps, the time of arrival is all that there is.
+    stamps do not know it, all frames are late by the same; after 5 s of that they are anchored anew. A delay
+    that grows is a jam and shows as age. Without stamps, the time of arrival is all that there is.
 
     Times grow from frame to frame, also where the way of telling them changes. Only when this computer's own
     clock is set back do they go back too.

@@ -10,7 +10,8 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
-from urllib3.exceptions import HTTPError
+from urllib3 import disable_warnings
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from densewatch.live.address import Address, Credentials, parse_address
 from densewatch.live.frames import SourceError
@@ -57,6 +58,8 @@ class WebFeed:
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.verify = verify_tls
+        if not verify_tls:  # the settings say so; to be told with each connection helps nobody
+            disable_warnings(InsecureRequestWarning)
         self._session.headers["Accept-Encoding"] = "identity"
         self._session.mount("http://", self._pins)
         self._session.mount("https://", self._pins)

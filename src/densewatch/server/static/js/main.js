@@ -52,7 +52,10 @@ class Dashboard {
 
   async start() {
     followSystem();
-    this.api.onSignedOut = () => this.#signedOut("Your session has ended. Sign in again.");
+    this.api.onSignedOut = () => {
+      localStorage.removeItem(SIGNED_IN);
+      this.#signedOut("Your session has ended. Sign in again.");
+    };
     window.addEventListener("hashchange", () => this.#show(true));
     document.getElementById("skip")?.addEventListener("click", (event) => {
       event.preventDefault();
@@ -63,15 +66,19 @@ class Dashboard {
       return;
     }
     try {
-      await this.#signedIn(await this.api.request("GET", "session", { quiet: true }));
+      await this.#signedIn(await this.api.request("GET", "session", { quiet: true }), false);
     } catch (error) {
       const known = error instanceof ApiError && error.status === 401;
+      if (known) localStorage.removeItem(SIGNED_IN);
       this.#signedOut(known ? "" : error instanceof Error ? error.message : String(error));
     }
   }
 
-  /** @param {Session} session */
-  async #signedIn(session) {
+  /**
+   * @param {Session} session
+   * @param {boolean} moved just now, by the form
+   */
+  async #signedIn(session, moved) {
     this.api.csrf = session.csrf;
     this.#labels = (await this.api.get("system")).labels;
     this.#session = session;
@@ -83,13 +90,12 @@ class Dashboard {
     const left = (session.expires ?? Infinity) * 1000 - Date.now();
     this.#expiry = window.setTimeout(() => this.#stillSignedIn(), Math.min(Math.max(left, 0) + 500, MOST_TIMER_MS));
     this.live.start();
-    this.#show(false);
+    this.#show(moved);
   }
 
   /** @param {string} why said on the sign-in page */
   #signedOut(why) {
     if (!this.#session && this.root.childElementCount) return; // it is shown already
-    localStorage.removeItem(SIGNED_IN);
     this.#session = null;
     this.#turn += 1;
     this.api.csrf = null;
@@ -97,7 +103,7 @@ class Dashboard {
     this.#shell?.close();
     this.#closePage();
     this.live.stop();
-    const page = signInPage(this.api, why, (session) => this.#signedIn(session));
+    const page = signInPage(this.api, why, (session) => this.#signedIn(session, true));
     document.title = "Sign in · densewatch";
     this.root.replaceChildren(page);
     page.querySelector("input")?.focus();
@@ -112,6 +118,7 @@ class Dashboard {
         return; // the session lives on; saying otherwise would be a lie
       }
     }
+    localStorage.removeItem(SIGNED_IN);
     this.#signedOut("You are signed out.");
   }
 

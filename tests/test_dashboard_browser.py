@@ -1,0 +1,444 @@
+"""What people see and do in the dashboard: signing in, live pictures, charts, events, the system."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+import fake_watcher
+from dashboard import DESKTOP, PHONE, SIGN_IN_REFUSED, Visitor, chromium, dashboard, visitor
+from densewatch.records import Event
+from densewatch.server.service import Service
+from fake_service import PASSWORD, fake_site
+
+ROUTES = ["wall", "camera/hall", "history?camera=hall", "events"] + [
+    f"settings/{tab}" for tab in ("state", "account", "users", "keys", "config")
+]
+EVIL = "<img src=x onerror=document.title='broken'>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[tuple[str, Service]]:
+    with dashboard(tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+@pytest.fixture
+def desktop(browser: Browser, served: tuple[str, Service]) -> Iterator[Visitor]:
+    with visitor(browser, served[0]) as visiting:
+        yield visiting
+
+
+def card(page: Page, camera: str = "hall") -> str:
+    return f"[data-camera={camera}]"
+
+
+def shown_boxes(visiting: Visitor, camera: str = "hall") -> int:
+    return int(visiting.page.locator(f"{card(visiting.page, camera)} canvas").get_attribute("data-boxes") or 0)
+
+
+def wait_for_boxes(visiting: Visitor, number: int) -> None:
+    expect(visiting.page.locator(f"{card(visiting.page)} canvas")).to_have_attribute("data-boxes", str(number))
+
+
+def test_a_wrong_password_is_said_plainly_and_a_right_one_opens(desktop: Visitor) -> None:
+    desktop.expected.append(SIGN_IN_REFUSED)
+    page = desktop.page
+    page.goto(desktop.address)
+    desktop.shot("sign-in")
+    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_have_text("This name and password do not belong together.")
+    expect(page.get_by_label("Password")).to_be_focused()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Cameras", exact=True)).to_be_visible()
+
+
+def test_signing_in_and_out_by_keyboard_alone(desktop: Visitor) -> None:
+    page = desktop.page
+    page.goto(desktop.address)
+    page.keyboard.type("viewer")  # the name has the focus
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Cameras", exact=True)).to_be_visible()
+    expect(page.locator("main")).to_be_focused()
+    page.reload()
+    expect(page.get_by_role("heading", name="Cameras", exact=True)).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.get_by_role("button", name="Sign out").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_a_session_that_ends_leads_back_to_the_sign_in_page(
+    desktop: Visitor, served: tuple[str, Service]
+) -> None:
+    desktop.expected += [SIGN_IN_REFUSED, "WebSocket"]
+    page = desktop.sign_in("operator")
+    expect(page.locator(f"{card(page)} .badge")).to_have_text("live")
+    served[1].store.accounts.close_sessions_of("operator")
+    expect(page.get_by_text("Your session has ended. Sign in again.")).to_be_visible()
+
+
+def test_boxes_move_with_their_picture(desktop: Visitor) -> None:
+    page = desktop.sign_in()
+    canvas = page.locator(f"{card(page)} canvas")
+    wait_for_boxes(desktop, 3)
+    first = canvas.get_attribute("data-frame")
+    picture = canvas.evaluate("canvas => canvas.toDataURL()")
+    desktop.wait(
+        "frame => document.querySelector('[data-camera=hall] canvas').dataset.frame > Number(frame) + 5", first
+    )
+    assert canvas.evaluate("canvas => canvas.toDataURL()") != picture
+    expect(canvas).to_have_attribute("aria-label", re.compile("Great hall: 1 person, 2 chair"))
+    expect(page.locator(f"{card(page)} .age")).to_have_text(re.compile(r"^\d+ ms$"))
+    expect(page.locator(f"{card(page)} .tally")).to_contain_text("1 person")
+    desktop.shot("wall-light")
+
+
+def test_boxes_lie_on_what_they_are_of(desktop: Visitor) -> None:
+    """The figure's box is drawn where the JPEG of the same message has the figure."""
+    desktop.expected.append("willReadFrequently")  # only a test reads pixels
+    page = desktop.sign_in()
+    wait_for_boxes(desktop, 3)
+    script = """() => {
+        const canvas = document.querySelector('[data-camera=hall] canvas');
+        const scale = canvas.width / 320;
+        const row = canvas.getContext('2d').getImageData(0, Math.round(120 * scale), canvas.width, 1).data;
+        const near = (i, [r, g, b]) => Math.abs(row[i] - r) + Math.abs(row[i + 1] - g) + Math.abs(row[i + 2] - b) < 90;
+        const find = (colour) => [...Array(canvas.width).keys()].filter((x) => near(x * 4, colour)).map((x) => x / scale);
+        return [find([63, 182, 255]), find([40, 60, 160])];
+    }"""
+    for _ in range(10):
+        box, figure = page.evaluate(script)
+        assert box[0] == pytest.approx(figure[0] - 8, abs=3)
+        assert box[-1] == pytest.approx(figure[-1] + 8, abs=3)
+
+
+def test_the_objects_of_a_picture_are_there_as_text(desktop: Visitor) -> None:
+    desktop.sign_in()
+    desktop.go("camera/hall", "Great hall")
+    page = desktop.page
+    page.get_by_text("Objects: 3").click()
+    row = page.locator(".objects tbody tr").first
+    expect(row).to_contain_text("person #1")
+    across = row.locator("td").nth(1)
+    before = across.text_content()
+    expect(across).not_to_have_text(before or "")
+    expect(page.locator("section", has_text="Zones now")).to_contain_text("1 person, 1 chair")
+    desktop.shot("camera-light")
+
+
+def test_the_threshold_and_classes_are_each_viewers_own(desktop: Visitor) -> None:
+    page = desktop.sign_in()
+    wait_for_boxes(desktop, 3)
+    page.get_by_label("Threshold").fill("0.6")
+    wait_for_boxes(desktop, 2)
+    expect(page.locator(f"{card(page)} .tally")).to_have_text(re.compile("1 person.*1 chair"))
+    page.get_by_text("Classes: all").click()
+    page.get_by_label("chair").uncheck()
+    wait_for_boxes(desktop, 1)
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("Classes: 2 of 3")).to_be_visible()
+    page.reload()
+    wait_for_boxes(desktop, 1)  # kept
+    expect(page.get_by_label("Threshold")).to_have_value("0.6")
+    assert desktop.api("cameras/hall")["zones"]["door"]["threshold"] is None  # nothing that is recorded changed
+
+
+def test_a_lost_camera_has_no_data_never_zero(desktop: Visitor) -> None:
+    page = desktop.sign_in()
+    lost = page.locator(card(page, "yard"))
+    expect(lost.locator(".badge")).to_have_text("lost")
+    expect(lost.locator(".veil")).to_contain_text("No data")
+    expect(lost.locator(".veil")).to_contain_text(fake_watcher.LOST_ERROR)
+    expect(lost.locator(".tally")).to_have_text("no data")
+    expect(lost.locator("canvas")).to_have_attribute("aria-label", re.compile("yard: no data"))
+    expect(page.locator(".summary")).to_have_text("1 of 2 without data")
+    assert "0" not in (lost.locator(".tally").text_content() or "")
+
+
+def test_the_page_comes_back_when_the_server_does(browser: Browser, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with dashboard(tmp_path, port) as (address, _):
+        visiting = Visitor(browser, address)
+        visiting.expected += ["WebSocket", "ERR_CONNECTION"]
+        page = visiting.sign_in()
+        wait_for_boxes(visiting, 3)
+    expect(page.locator(f"{card(page)} .badge")).to_have_text("offline")
+    expect(page.locator(f"{card(page)} .tally")).to_have_text("no data")
+    expect(page.locator(f"{card(page)} .veil")).to_contain_text("No connection to the server")
+    visiting.shot("offline")
+    with dashboard(tmp_path, port):
+        expect(page.locator(f"{card(page)} .badge")).to_have_text("live", timeout=30_000)
+        expect(page.locator(f"{card(page)} .tally")).to_contain_text("1 person")
+        visiting.close()
+
+
+def test_a_slow_viewer_skips_frames_and_stays_near_now(desktop: Visitor, served: tuple[str, Service]) -> None:
+    page = desktop.sign_in()
+    wait_for_boxes(desktop, 3)
+    desktop.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 12})
+    watcher = served[1].watcher
+    assert isinstance(watcher, fake_watcher.FakeWatcher)
+    script = """(frames) => new Promise((done) => {
+        const canvas = document.querySelector('[data-camera=hall] canvas');
+        const first = Number(canvas.dataset.frame);
+        const seen = new Set();
+        const observer = new MutationObserver(() => {
+            seen.add(canvas.dataset.frame);
+            if (Number(canvas.dataset.frame) < first + frames) return;
+            observer.disconnect();
+            done([seen.size, Number(canvas.dataset.frame)]);
+        });
+        observer.observe(canvas, { attributeFilter: ['data-frame'] });
+    })"""
+    seen, newest = page.evaluate(script, 60)
+    assert seen < 50  # of 60 frames some were skipped
+    assert watcher.published - newest < 40  # it is not seconds behind
+
+
+def test_only_cameras_in_view_are_asked_for(desktop: Visitor, served: tuple[str, Service]) -> None:
+    page = desktop.sign_in()
+    wait_for_boxes(desktop, 3)
+    wanted: list[str] = []
+    page.on("websocket", lambda opened: opened.on("framesent", lambda data: wanted.append(str(data))))
+    page.reload()
+    wait_for_boxes(desktop, 3)
+    assert any('"hall"' in text for text in wanted)
+    desktop.go("events", "Events")
+    desktop.wait("() => document.querySelector('.events .event')")
+    for _ in range(100):
+        if '"cameras":[]' in wanted[-1]:
+            break
+        page.wait_for_timeout(50)
+    assert '"cameras":[]' in wanted[-1]
+
+
+def test_the_chart_shows_its_gap_as_a_gap(desktop: Visitor) -> None:
+    desktop.sign_in()
+    desktop.go("history?camera=hall&range=1h", "History")
+    page = desktop.page
+    expect(page.locator(".history-result")).to_contain_text(re.compile(r"(One gap|\d gaps) without data, 1\d min"))
+    expect(page.locator(".chart canvas")).to_be_visible()
+    page.get_by_text("The same as a table").click()
+    expect(page.locator("tr.no-data").first).to_have_text(re.compile("no data.*no data"))
+    assert page.locator("tr.no-data").count() >= 10
+    observed = page.locator(".history-result tbody tr:not(.no-data)").first
+    expect(observed).to_have_text(re.compile(r"2\.00 \(0–2\).*100 %"))
+    expect(page.locator(".history-result time").first).to_have_attribute("title", re.compile("UTC$"))
+    expect(page.locator("footer")).to_contain_text("Europe/Berlin")
+    hatched = page.locator(".chart canvas").evaluate("""(canvas) => {
+        const { width, height } = canvas;
+        const row = canvas.getContext('2d').getImageData(0, Math.round(height * 0.3), width, 1).data;
+        let changes = 0;
+        for (let x = 1; x < width; x += 1) changes += Math.abs(row[x * 4 + 3] - row[x * 4 - 1]) > 60 ? 1 : 0;
+        return changes;
+    }""")
+    assert hatched > 20  # lines of the hatching
+    desktop.shot("history-light")
+
+
+def test_charts_are_read_with_the_mouse_and_saved_as_files(desktop: Visitor) -> None:
+    desktop.sign_in()
+    desktop.go("history?camera=hall&zone=door", "History")
+    page = desktop.page
+    over = page.locator(".u-over")
+    over.hover(position={"x": 120, "y": 60})
+    expect(page.locator(".legend-time")).to_have_text(re.compile(r"UTC\): 100 % observed"))
+    expect(page.locator(".legend-item")).to_have_text(re.compile(r"person\d\.\d\d \(0–\d\)"))
+    page.get_by_role("button", name="person").click()
+    expect(page.get_by_role("button", name="person")).to_have_attribute("aria-pressed", "false")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert "person" in Path(download.value.path()).read_text()
+
+
+def test_events_have_snapshots_filters_and_a_larger_view(desktop: Visitor) -> None:
+    desktop.sign_in()
+    desktop.go("events", "Events")
+    page = desktop.page
+    expect(page.locator(".event")).to_have_count(12)
+    expect(page.locator("[data-event=hall-5]")).to_contain_text("no picture")
+    page.get_by_label("Class").select_option("chair")
+    expect(page.locator(".event")).to_have_count(4)
+    page.get_by_label("Zone or line").select_option("door")
+    expect(page.locator(".event")).to_have_count(2)
+    expect(page.locator(".event").first).to_contain_text("chair in door")
+    desktop.wait("() => [...document.querySelectorAll('.event img')].every((image) => image.naturalWidth === 320)")
+    page.locator(".event button").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Best score0.90")
+    desktop.wait("() => document.querySelector('dialog img').naturalWidth === 320")
+    image, box = dialog.locator("img").bounding_box(), dialog.locator(".snapshot-box").bounding_box()
+    assert image is not None
+    assert box is not None
+    assert (box["x"] - image["x"]) / image["width"] == pytest.approx(0.1, abs=0.01)
+    assert box["height"] / image["height"] == pytest.approx(0.41, abs=0.01)
+    desktop.shot("event-light")
+    page.keyboard.press("ArrowRight")
+    expect(dialog.get_by_role("button", name="Older")).to_be_disabled()
+    page.keyboard.press("Escape")
+    expect(dialog).not_to_be_visible()
+
+
+def test_older_events_come_page_by_page(browser: Browser, tmp_path: Path) -> None:
+    with dashboard(tmp_path) as (address, service), visitor(browser, address) as visiting:
+        for number in range(60):
+            event = Event(
+                f"more-{number}", "hall", "presence", "car", number, None, None, 1e9 + number, 1e9 + number + 5, 0.7, (0, 0, 1, 1)
+            )
+            service.store.add_event(event)
+        page = visiting.sign_in()
+        visiting.go("events?label=car", "Events")
+        expect(page.locator(".event")).to_have_count(48)
+        page.get_by_role("button", name="Older events").click()
+        expect(page.locator(".event")).to_have_count(60)
+        expect(page.get_by_role("button", name="Older events")).to_be_hidden()
+        assert page.locator(".event").evaluate_all("all => new Set(all.map((one) => one.dataset.event)).size") == 60
+
+
+def test_admins_add_users_and_make_keys_that_are_shown_once(browser: Browser, tmp_path: Path) -> None:
+    with dashboard(tmp_path) as (address, _), visitor(browser, address) as visiting:
+        page = visiting.sign_in()
+        visiting.go("settings/users", "System")
+        form = page.locator("form", has_text="Add a user")
+        form.get_by_label("Name").fill("guard")
+        form.get_by_label("Password").fill("a long password 1")
+        form.get_by_role("button", name="Add").click()
+        expect(page.locator(".note", has_text="guard may sign in now.")).to_be_visible()
+        page.get_by_label("Role of guard").select_option("operator")
+        expect(page.locator(".note", has_text="guard is operator now.")).to_be_visible()
+        page.get_by_role("button", name="Delete guard").click()
+        page.get_by_role("button", name="Delete guard for good").click()
+        expect(page.locator(".note", has_text="guard is deleted.")).to_be_visible()
+        visiting.go("settings/keys")
+        expect(page.get_by_role("heading", name="Make a key")).to_be_visible()
+        page.get_by_label("Name").fill("prometheus")
+        page.get_by_role("button", name="Make").click()
+        expect(page.get_by_label("The key prometheus")).to_have_value(re.compile("^dwk_"))
+        expect(page.locator("tbody")).to_contain_text("prometheus")
+        page.reload()
+        expect(page.locator("tbody")).to_contain_text("prometheus")
+        assert "dwk_" not in page.content()
+        visiting.go("settings/config")
+        expect(page.locator("pre")).to_contain_text("Great hall")
+        expect(page.locator("pre")).not_to_contain_text("secret")
+
+
+def test_viewers_see_no_more_than_they_may(desktop: Visitor) -> None:
+    page = desktop.sign_in("viewer")
+    desktop.go("settings/users", "System")
+    expect(page.get_by_role("navigation", name="System").get_by_role("link")).to_have_text(["State", "Account"])
+    expect(page.get_by_text("can be written")).to_be_visible()
+    desktop.go("camera/hall", "Great hall")
+    expect(page.get_by_text("Zones now")).to_be_visible()
+    expect(page.locator(".editor")).to_have_count(0)
+
+
+def test_a_password_is_changed(browser: Browser, tmp_path: Path) -> None:
+    with dashboard(tmp_path) as (address, _), visitor(browser, address) as visiting:
+        visiting.expected.append("status of 403")
+        page = visiting.sign_in("viewer")
+        visiting.go("settings/account", "System")
+        page.get_by_label("Password of now").fill("not it")
+        page.get_by_label("New password", exact=True).fill("another horse 8")
+        page.get_by_label("New password once more").fill("another horse 8")
+        page.get_by_role("button", name="Change password").click()
+        expect(page.get_by_role("alert")).to_have_text("the old password is wrong")
+        page.get_by_label("Password of now").fill(PASSWORD)
+        page.get_by_role("button", name="Change password").click()
+        expect(page.get_by_text("Your other sessions have ended.")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        visiting.sign_in("viewer", "another horse 8")
+
+
+def test_names_from_people_are_text_never_markup(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_watcher, "NAMES", (EVIL, "chair", "car"))
+    site = fake_site(tmp_path, port=0)
+    hall = site.cameras["hall"].model_copy(update={"name": EVIL})
+    site = site.model_copy(update={"cameras": {**site.cameras, "hall": hall}})
+    with dashboard(tmp_path, site=site) as (address, service), visitor(browser, address) as visiting:
+        service.store.add_event(
+            Event("evil", "hall", "presence", EVIL, 1, None, None, 1e9, None, 0.7, (0, 0, 1, 1))
+        )
+        page = visiting.sign_in()
+        expect(page.locator(f"{card(page)} h2")).to_have_text(EVIL)
+        expect(page.locator(f"{card(page)} .tally")).to_contain_text(EVIL)
+        for route in ROUTES:
+            visiting.go(route)
+            expect(page.locator("nav [aria-current]").first).to_be_visible()
+            expect(page.locator("h1")).to_be_visible()
+            assert page.locator("img[src=x]").count() == 0
+            assert page.title() != "broken"
+        visiting.go("events")
+        expect(page.locator("[data-event=evil]")).to_contain_text(EVIL)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_no_page_is_wider_than_the_window(
+    browser: Browser, served: tuple[str, Service], size: tuple[int, int], scheme: str
+) -> None:
+    with visitor(browser, served[0], size, scheme) as visiting:
+        page = visiting.sign_in()
+        wait_for_boxes(visiting, 3)
+        for route in ROUTES:
+            visiting.go(route)
+            expect(page.locator("main h1")).to_be_visible()
+            page.wait_for_load_state("networkidle") if route.startswith("events") else None
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width <= size[0], f"{route} scrolls sideways"
+            name = re.sub(r"\W+", "-", route)
+            visiting.shot(f"{'phone' if size == PHONE else 'desktop'}-{scheme}-{name}")
+
+
+def test_dark_is_what_the_system_or_the_viewer_says(browser: Browser, served: tuple[str, Service]) -> None:
+    def brightness(page: Page) -> int:
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(int(part) for part in re.findall(r"\d+", colour)[:3]) // 3
+
+    with visitor(browser, served[0], scheme="dark") as visiting:
+        page = visiting.sign_in()
+        assert brightness(page) < 50
+        page.get_by_role("button", name="Switch to light colours").click()
+        assert brightness(page) > 200
+        page.reload()
+        assert brightness(page) > 200
+        expect(page.get_by_role("button", name="Switch to dark colours")).to_be_visible()
+
+
+def test_everything_that_can_be_used_has_a_name(desktop: Visitor) -> None:
+    page = desktop.sign_in()
+    script = """() => [...document.querySelectorAll('button, a, input, select, canvas[role], nav, section')]
+        .filter((item) => !item.closest('[aria-hidden=true]') && item.checkVisibility())
+        .filter((item) => !(item.ariaLabel || item.textContent.trim() || item.labels?.length || item.title))
+        .map((item) => item.outerHTML)"""
+    for route in ROUTES:
+        desktop.go(route)
+        expect(page.locator("main h1")).to_be_visible()
+        assert page.evaluate(script) == []
+        assert page.locator("main").count() == 1

@@ -57,6 +57,7 @@ class Visitor:
         self, browser: Browser, address: str, size: tuple[int, int] = DESKTOP, scheme: str = "light"
     ) -> None:
         self.address = address
+        self.size = size
         self.context: BrowserContext = browser.new_context(
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if scheme == "dark" else "light",
@@ -89,9 +90,12 @@ class Visitor:
             expect(self.page.locator("h1")).to_have_text(heading)
 
     def shot(self, name: str) -> None:
-        """Keep a picture of the whole page."""
+        """Keep a picture of the page: the whole of it, or of a phone what fits."""
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
+        whole = self.size != PHONE
+        if whole:
+            self.page.evaluate("scrollTo(0, 0)")
+        self.page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=whole)
 
     def api(self, where: str) -> Any:
         """Ask the API as the page would, with its session."""

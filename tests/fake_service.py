@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from argon2 import PasswordHasher
 
 from densewatch.live.results import FrameResult
@@ -58,3 +61,10 @@ def fake_service(folder: Path, limits: Limits = BOUNDLESS, fps: float = 20.0, **
         return FakeWatcher(site.cameras, on_result=on_result, on_event=on_event, on_bin=on_bin, fps=fps)
 
     return Service(site, store, create_watcher, model="fake", limits=limits, **arguments)
+
+
+def parts(message: bytes) -> tuple[dict[str, Any], Any]:
+    """Return the header and the picture of a binary message."""
+    length = int.from_bytes(message[:4], "big")
+    picture = cv2.imdecode(np.frombuffer(message[4 + length :], np.uint8), cv2.IMREAD_COLOR)
+    return json.loads(message[4 : 4 + length]), picture

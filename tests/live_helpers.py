@@ -28,7 +28,7 @@ def write_video(
     path: Path, count: int = 20, size: tuple[int, int] = (96, 128), fps: int = 25, codec: str = "libx264",
     rotation: int = 0, format: str | None = None,
 ) -> Path:  # fmt: skip
-    """Write a clip whose pictures get brighter from left to right and from frame to frame; `size` is h × w."""
+    """Write a clip whose left half gets brighter from frame to frame; `size` is (height, width)."""
     with av.open(str(path), "w", format=format) as container:
         stream: Any = container.add_stream(codec, rate=fps)
         stream.height, stream.width = size

@@ -1,8 +1,8 @@
 """A real RTSP server, GStreamer's, in a process of its own, that can be killed, stalled and changed.
 
 Needs Debian's packages python3-gi, gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-base (appsrc),
-gstreamer1.0-plugins-good (RTP) and gstreamer1.0-plugins-bad (h264parse). The tests' own Python knows nothing of
-GStreamer: the server runs under /usr/bin/python3, from this very file.
+gstreamer1.0-plugins-good (RTP) and gstreamer1.0-plugins-bad (h264parse). The tests' own Python knows nothing
+of GStreamer: the server runs under /usr/bin/python3, from this very file.
 """
 
 from __future__ import annotations
@@ -133,7 +133,11 @@ class RtspServer:
         clips = [f"{name}={folder}" for name, folder in self.clips.items()]
         command = [*self._prefix, SYSTEM_PYTHON, __file__, self._host, str(self.port), *clips]
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, **self._login}
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **self._login},
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

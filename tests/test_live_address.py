@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,11 @@ from densewatch.live.settings import CameraSettings
         ("rtsps://cam:322/", "network", "rtsps://cam/"),
         ("http://[fe80::1]:81/a", "network", "http://[fe80::1]:81/a"),
         ("rtsp://cam/x?channel=1&subtype=0", "network", "rtsp://cam/x?channel=1&subtype=0"),
-        ("http://cam/x?usr=bob&pwd=1234&size=640x480", "network", "http://cam/x?usr=***&pwd=***&size=640x480"),
+        (
+            "http://cam/x?usr=bob&pwd=1234&size=640x480",
+            "network",
+            "http://cam/x?usr=***&pwd=***&size=640x480",
+        ),
         ("http://cam/x?token=abc&z=Zm9v", "network", "http://cam/x?token=***&z=***"),
         ("https://cam/live.m3u8?justone", "network", "https://cam/live.m3u8?***"),
         ("rtsp://cam/user=bob_password=tl1X_channel=1", "network", "rtsp://cam/user=***"),
@@ -47,7 +52,8 @@ def test_an_address_is_taken_apart_and_shown(text: str, kind: str, shown: str) -
     [
         "", "  ", "exec:reboot", "concat:a|b", "file:///etc/passwd", "ftp://cam/x", "webcam:x", "rtsp:cam",
         "rtsp://", "rtsp://cam:0/", "rtsp://cam:99999/", "rtsp://bob:pa/ss@cam/one", "bob:s3cret@cam/one",
-        "s3cret@cam/one", "rtsp://cam/a b", "rtsp://cam/\n", "rtsp://[::1/", "exec:s3cret@x", "data:video/mp4,x",
+        "s3cret@cam/one", "rtsp://cam/a b", "rtsp://cam/\n", "rtsp://[::1/", "exec:s3cret@x",
+        "data:video/mp4,x",
     ],
 )  # fmt: skip
 def test_what_is_no_source_is_refused_without_its_secrets(text: str) -> None:
@@ -80,10 +86,8 @@ def test_credentials_survive_a_url(user: str, password: str) -> None:
 
 @given(st.text())
 def test_any_text_is_an_address_or_a_source_error(text: str) -> None:
-    try:
-        parse_address(text)
-    except SourceError as error:
-        assert error.__cause__ is None
+    with contextlib.suppress(SourceError):
+        assert str(parse_address(text))
 
 
 def test_credentials_come_from_settings_before_the_address(

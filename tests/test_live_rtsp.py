@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
@@ -13,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from live_helpers import wait_for
-from rtsp_server import FPS, RtspServer, missing, write_clip
 
 from densewatch.live.camera import Camera
 from densewatch.live.frames import Frame
 from densewatch.live.policy import SourcePolicy
 from densewatch.live.settings import CameraSettings
+from live_helpers import wait_for
+from rtsp_server import FPS, RtspServer, missing, write_clip
 
 BACK_WITHIN_S = 5.0
 LOST = missing()
@@ -59,7 +60,7 @@ class Viewer:
 
     def longest_gap(self, since: float) -> float:
         moments = [moment for moment, _ in self.came_after(since)]
-        return max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False))
+        return max(later - earlier for earlier, later in itertools.pairwise(moments))
 
     def __enter__(self) -> Viewer:
         self.camera.start()
@@ -89,7 +90,7 @@ def test_frames_are_timed_by_the_cameras_clock(server: RtspServer) -> None:
         ages = [moment - frame.time for moment, frame in viewer.frames[-FPS:]]
         assert 0 <= min(ages) <= max(ages) < 0.3
         times = [frame.time for _, frame in viewer.frames]
-        assert all(later > earlier for earlier, later in zip(times, times[1:], strict=False))
+        assert all(later > earlier for earlier, later in itertools.pairwise(times))
         assert viewer.camera.status().fps_in == pytest.approx(FPS, rel=0.3)
         assert viewer.camera.status().dropped == {}
 
@@ -152,7 +153,8 @@ def test_signing_in(
     with RtspServer({"one": clips["small"]}, user="bob", password=password) as server:
         with Viewer(server.url("one"), username="bob", password_env="CAM_PASSWORD") as viewer:
             viewer.wait_for_frames()
-            shown = f"{viewer.camera.status()} {vars(viewer.camera)}"
+            shown = f"{viewer.camera.status()} {viewer.camera!r}"
+            assert password not in str(vars(viewer.camera))
         with Viewer(server.url("one", "bob:wr0ng@")) as viewer:
             wait_for(lambda: viewer.state == "lost", 10, "being refused")
             status = viewer.camera.status()
@@ -171,7 +173,7 @@ def test_a_stream_that_the_server_does_not_know(server: RtspServer) -> None:
 
 def test_stop_leaves_no_thread_and_no_socket(server: RtspServer) -> None:
     def open_files() -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     for _ in range(2):  # the first time loads libraries
         before = threading.active_count(), open_files()
@@ -179,7 +181,7 @@ def test_stop_leaves_no_thread_and_no_socket(server: RtspServer) -> None:
             viewer.wait_for_frames()
             began = time.monotonic()
         assert time.monotonic() - began < 2
-    wait_for(lambda: (threading.active_count(), open_files()) == before, 5, "letting go of everything")
+    wait_for(lambda: (threading.active_count(), open_files()) == before, 1, "letting go of everything")
 
 
 def test_a_clip_from_outside(shared: Path, tmp_path: Path) -> None:
@@ -194,7 +196,7 @@ def test_a_clip_from_outside(shared: Path, tmp_path: Path) -> None:
 
 @contextmanager
 def far_network() -> Iterator[tuple[list[str], str, str]]:
-    """Make a network of its own, joined to ours by a cable; gives a command prefix, its address, the cable."""
+    """Make a network of its own, joined to ours by a cable; gives a prefix, its address and the cable."""
     name, near, far, host = "densewatch-far", "dw-near", "dw-far", "10.203.7.2"
     steps = [
         f"ip netns add {name}",

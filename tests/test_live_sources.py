@@ -11,20 +11,22 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
-from live_helpers import answering, wait_for, write_video
-from local_server import closed_port
-from web_server import WebServer
 
 from densewatch.imaging.save import save_image
 from densewatch.live.frames import Frame, FrameSource, SourceError
 from densewatch.live.policy import SourcePolicy
 from densewatch.live.settings import CameraSettings
+from densewatch.live.sources.decoding import KeyframeGate, decode
 from densewatch.live.sources.open import open_source
 from densewatch.live.sources.rtsp_messages import RtspError, RtspMessages
+from live_helpers import answering, wait_for, write_video
+from local_server import closed_port
+from web_server import WebServer
 
 ALL = SourcePolicy.permissive()
 
@@ -66,7 +68,8 @@ def test_a_file_gives_every_frame_with_its_time(tmp_path: Path, name: str, codec
     steps = np.diff([frame.time for frame in frames])
     assert steps == pytest.approx(1 / 25, abs=1e-3 if exact else 0.02)
     image = frames[10].to_rgb()
-    assert (image.shape, image.dtype) == ((96, 128, 3), np.uint8)
+    assert image.shape == (96, 128, 3)
+    assert image.dtype == np.uint8
     assert image[:, :50].mean() == pytest.approx(90, abs=12)
     assert image[:, 80:].mean() < 12
 
@@ -109,20 +112,25 @@ def test_a_file_reaches_no_other_file(tmp_path: Path) -> None:
     """Playlists and lists of files are formats to FFmpeg, whatever a file's name says."""
     video = write_video(tmp_path / "real.mp4")
     (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile {video.name}\n")
-    (tmp_path / "play.mp4").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n")
+    (tmp_path / "play.mp4").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n"
+    )
     for name in ("list.mp4", "play.mp4"):
         assert isinstance(failure_of(source_of(str(tmp_path / name))), SourceError)
 
 
 def damaged(path: Path, at: int, damage: Callable[[bytes], bytes]) -> Path:
     """Write an H.264 stream, a keyframe every 10 pictures, one of whose packets is damaged."""
-    with av.open(str(write_video(path.with_suffix(".mp4"), 40))) as container, av.open(str(path), "w") as copy:
+    with (
+        av.open(str(write_video(path.with_suffix(".mp4"), 40))) as container,
+        av.open(str(path), "w") as copy,
+    ):
         stream = container.streams.video[0]
         target = copy.add_stream_from_template(stream)
         for number, packet in enumerate(container.demux(stream)):
             if packet.dts is None:
                 continue
-            replaced = packet
+            replaced: Any = packet
             if number == at:
                 replaced = av.Packet(damage(bytes(packet)))
                 replaced.pts, replaced.dts, replaced.time_base = packet.pts, packet.dts, packet.time_base
@@ -197,7 +205,12 @@ def say(text: bytes, then_close: bool = False) -> Callable[[socket.socket], None
 
 
 def leaks(secret: str, error: BaseException, *streams: str) -> bool:
-    chain = "".join(traceback.format_exception(error)) + repr(error) + str(error.__context__) + str(error.__cause__)
+    chain = (
+        "".join(traceback.format_exception(error))
+        + repr(error)
+        + str(error.__context__)
+        + str(error.__cause__)
+    )
     return any(secret in text for text in (chain, *streams))
 
 
@@ -231,7 +244,12 @@ def test_closing_ends_a_read_that_hangs(scheme: str) -> None:
     with answering(lambda visitor: None) as port:
         source = source_of(f"{scheme}://127.0.0.1:{port}/x", open_timeout_s=30, read_timeout_s=3)
         done = threading.Event()
-        thread = threading.Thread(target=lambda: (all_of(source), done.set()), name="reader")
+
+        def read() -> None:
+            all_of(source)
+            done.set()
+
+        thread = threading.Thread(target=read, name="reader")
         thread.start()
         time.sleep(0.3)  # until it hangs; if it does not yet, that is harmless
         source.close()
@@ -279,6 +297,17 @@ def test_gaps_in_rtp_are_counted_however_the_bytes_come(step: int) -> None:
     assert messages.lost == 2
 
 
+def test_after_a_gap_nothing_is_shown_before_a_keyframe(tmp_path: Path) -> None:
+    gate = KeyframeGate()
+    shown = []
+    with av.open(str(write_video(tmp_path / "a.mp4", 40))) as container:
+        for number, packet in enumerate(container.demux(video=0)):
+            gate.packet(0 if number < 13 else 2, corrupt=False)
+            shown += [round(frame.time * 25) for frame in decode(packet, gate)]
+    assert shown == [*range(13), *range(20, 40)]
+    assert gate.stopped == 7
+
+
 @pytest.mark.parametrize("data", [b"x" * 70_000, b"RTSP/1.0 200 OK\r\nContent-Length: 9999999\r\n\r\n"])
 def test_what_is_no_rtsp_is_not_collected_for_ever(data: bytes) -> None:
     with pytest.raises(RtspError):
@@ -322,11 +351,15 @@ def test_hls_plays_at_the_speed_of_time(web: WebServer, tmp_path: Path) -> None:
     assert {frame.time_source for frame in frames} == {"pts"}
 
 
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "/etc/passwd", "http://10.99.0.1/one.ts", "concat:a|b"])
+@pytest.mark.parametrize(
+    "target", ["file:///etc/passwd", "/etc/passwd", "http://10.99.0.1/one.ts", "concat:a|b"]
+)
 def test_a_playlist_leads_only_where_the_policy_allows(
     web: WebServer, target: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    web.files["/live.m3u8"] = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n".encode()
+    web.files["/live.m3u8"] = (
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n".encode()
+    )
     error = failure_of(source_of(web.url("/live.m3u8"), policy=SourcePolicy(loopback=True)))
     assert error.reason in ("policy", "not_found", "invalid", "ended")
     assert "Traceback" not in capfd.readouterr().err
@@ -336,7 +369,12 @@ def test_a_playlist_leads_only_where_the_policy_allows(
 
 def test_redirects_are_followed_and_checked_each_time(web: WebServer) -> None:
     web.mjpeg = [jpeg(100)] * 5
-    web.redirects = {"/one": "/two", "/two": web.url("/mjpeg"), "/in": "http://10.99.0.1/", "/f": "file:///etc/passwd"}
+    web.redirects = {
+        "/one": "/two",
+        "/two": web.url("/mjpeg"),
+        "/in": "http://10.99.0.1/",
+        "/f": "file:///etc/passwd",
+    }
     web.redirects |= {"/circle": "/circle"}
     strict = SourcePolicy(loopback=True)
     assert len(first_of(source_of(web.url("/one"), policy=strict), 2)) == 2
@@ -364,10 +402,11 @@ def test_signing_in_by_http(web: WebServer, how: str, monkeypatch: pytest.Monkey
     web.mjpeg = [jpeg(100)] * 5
     web.login = (how, "bob", "s3cret")
     monkeypatch.setenv("CAM_PASSWORD", "s3cret")
-    fields = {"username": "bob", "password_env": "CAM_PASSWORD"}
+    fields: dict[str, Any] = {"username": "bob", "password_env": "CAM_PASSWORD"}
     assert len(first_of(source_of(web.url("/mjpeg"), **fields), 2)) == 2
     assert len(first_of(source_of(web.url("/mjpeg").replace("//", "//bob:s3cret@")), 2)) == 2
-    for wrong in ({}, {"username": "bob", "password_env": "HOME"}):
+    wrongs: list[dict[str, Any]] = [{}, {"username": "bob", "password_env": "HOME"}]
+    for wrong in wrongs:
         error = failure_of(source_of(web.url("/mjpeg"), **wrong))
         assert error.reason == "unauthorized"
 
@@ -382,7 +421,9 @@ def test_credentials_go_to_no_other_server(web: WebServer) -> None:
         assert not other.authorizations
 
 
-@pytest.mark.parametrize(("path", "reason"), [("/absent", "not_found"), ("/page.html", "invalid"), ("/one.jpg", "invalid")])
+@pytest.mark.parametrize(
+    ("path", "reason"), [("/absent", "not_found"), ("/page.html", "invalid"), ("/one.jpg", "invalid")]
+)
 def test_what_a_web_server_has_instead_of_a_video(web: WebServer, path: str, reason: str) -> None:
     web.files |= {"/page.html": b"<html>hello</html>", "/one.jpg": jpeg(9)}
     assert failure_of(source_of(web.url(path))).reason == reason

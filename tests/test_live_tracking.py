@@ -231,3 +231,19 @@ def test_nothing_at_all() -> None:
     run = Run()
     assert run.at(START, Detections.empty(NAMES, SIZE)) == []
     assert run.at(START + 1, Detections.empty(NAMES, SIZE)) == []
+
+
+@pytest.mark.parametrize("fps", [5, 10, 30])
+def test_who_comes_in_where_another_went_out_gets_a_number_of_its_own(fps: float) -> None:
+    run = Run(memory_s=2.0)
+    out, back = Walker(0, 3, (0.5, 0.5), (1.04, 0.5)), Walker(3.6, 3, (1.04, 0.5), (0.5, 0.5))
+    for time, found in play([out, back], 6, fps):
+        run.at(time, clipped(found))
+    assert list(run.numbers) == [1, 2]
+
+
+def clipped(found: Detections) -> Detections:
+    """Return boxes as a detector gives them: cut at the picture's border."""
+    height, width = found.size
+    boxes = np.clip(found.boxes, 0, (width, height, width, height))
+    return Detections(boxes, found.scores, found.labels, found.names, found.size)

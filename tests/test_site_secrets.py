@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from densewatch.live.settings import CameraSettings
@@ -25,13 +25,14 @@ PLACES = {
     "address without a scheme": "cameras: {a: {source: 'anna:SECRET@192.0.2.1/x'}}",
     "address of an unknown scheme": "cameras: {a: {source: 'ftp://anna:SECRET@192.0.2.1/x'}}",
     "address in no list": "cameras: {a: {source: ['rtsp://anna:SECRET@192.0.2.1/x']}}",
-    "address as a mapping": "cameras: {a: {source: {SECRET: 1}}}".replace("SECRET: 1", "url: SECRET"),
+    "address as a mapping": "cameras: {a: {source: {url: SECRET}}}",
     "address without quotes": "cameras:\n  a:\n    source: rtsp://anna:SECRET@192.0.2.1:x/x",
     "password in clear": "cameras: {a: {source: demo, password: 'SECRET'}}",
     "password without quotes": "cameras:\n  a:\n    source: demo\n    password: SECRET",
     "password of a user": "cameras: {a: {source: demo}}\nusers: [{name: b, role: admin, password: 'SECRET'}]",
     "password for a variable": "cameras: {a: {source: demo, password_env: 'SECRET'}}",
-    "password for a user's variable": "cameras: {a: {source: demo}}\nusers: [{name: b, role: admin, password_env: 'SECRET'}]",
+    "password for a user's variable": "cameras: {a: {source: demo}}\n"
+    "users: [{name: b, role: admin, password_env: 'SECRET'}]",
     "password as a reference": "cameras: {a: {source: 'rtsp://a:${SECRET}@192.0.2.1/'}}",
     "database": "cameras: {a: {source: demo}}\nstore: {url: 'postgresql+psycopg://a:SECRET@db.example/x'}",
     "database's query": "cameras: {a: {source: demo}}\nstore: {url: 'postgresql+psycopg://db/x?password=SECRET'}",
@@ -39,7 +40,7 @@ PLACES = {
     "database as a list": "cameras: {a: {source: demo}}\nstore: {url: [SECRET]}",
     "origin": "cameras: {a: {source: demo}}\nserver: {public_url: 'https://a:SECRET@watch.example'}",
     "origins": "cameras: {a: {source: demo}}\nserver: {allowed_origins: ['https://a:SECRET@watch.example']}",
-    "address with a mistake beside it": "cameras: {a: {source: 'rtsp://anna:SECRET@192.0.2.1/x', max_fps: -1}}",
+    "a mistake beside an address": "cameras: {a: {source: 'rtsp://anna:SECRET@192.0.2.1/x', max_fps: -1}}",
     "refused address": "cameras: {a: {source: 'rtsp://anna:SECRET@10.0.0.1/x?token=SECRET'}}",
     "an alias by mistake": "cameras:\n  a:\n    source: demo\n    password: *SECRET",
     "a tag by mistake": "cameras:\n  a:\n    source: demo\n    password: !SECRET",
@@ -60,11 +61,11 @@ def everything_told(path: Path) -> str:
     told += [repr(file.settings.store), str(file.settings.store), str(file.settings.cameras["a"])]
     for site in (file.settings, file.settings.filled({})):
         told.append(json.dumps(redacted(site)))
-    for check in (lambda: file.check_labels(["person"]), lambda: file.check_secrets({})):
-        try:
-            check()
-        except SiteError as error:
-            told.append(str(error))
+    file.check_labels(["person"])
+    try:
+        file.check_secrets({})
+    except SiteError as error:
+        told.append(str(error))
     return "\n".join(told)
 
 
@@ -79,42 +80,33 @@ def test_a_secret_is_told_nowhere(tmp_path: Path, place: str) -> None:
         assert secret not in everything_told(tmp_path / "site.yaml")
 
 
-@given(
-    place=st.sampled_from(sorted(PLACES)),
-    secret=st.text(st.characters(codec="utf-8"), min_size=6, max_size=12),
-)
+signs = st.text("abcXYZ019@/?%!$&*+=-_.~^()<>:#;|\\é日", max_size=8).map(lambda text: f"zQx7{text}zQx8")
+
+
+@given(place=st.sampled_from([place for place in PLACES if place != "path of an address"]), secret=signs)
 def test_no_secret_whatever_its_signs_are(
     tmp_path_factory: pytest.TempPathFactory, place: str, secret: str
 ) -> None:
-    assume(secret.strip() == secret and secret not in PLACES[place])
-    path = tmp_path_factory.mktemp("s") / "y"
+    path = tmp_path_factory.mktemp("site") / "site.yaml"
     path.write_bytes(PLACES[place].replace("SECRET", secret).encode())
-    known = everything_told_of_nothing(path)
-    assume(secret not in known)
-    assert secret not in everything_told(path)
+    told = everything_told(path)
+    assert "zQx7" not in told
+    assert "zQx8" not in told
 
 
-def everything_told_of_nothing(path: Path) -> str:
-    """Return what is told of the same file with another secret: signs that are there by chance are no secret."""
-    other = path.with_name("z")
-    other.write_text(path.read_text(encoding="utf-8", errors="replace")[:0] + "cameras: {a: {source: demo}}")
-    return everything_told(other)
-
-
-@given(
-    secret=st.text(min_size=6, max_size=12).filter(
-        lambda text: quote(text, safe="", errors="replace").isalnum()
-    )
-)
+@given(secret=signs)
 def test_a_filled_reference_is_not_shown(tmp_path_factory: pytest.TempPathFactory, secret: str) -> None:
-    path = tmp_path_factory.mktemp("s") / "y"
+    path = tmp_path_factory.mktemp("site") / "site.yaml"
     path.write_text(
-        "cameras: {a: {source: 'rtsp://a:${WORD}@192.0.2.1/x'}}\n"
+        "cameras: {a: {source: 'rtsp://a:${WORD}@192.0.2.1/x'}, b: {source: '${WHOLE}'}}\n"
         "store: {url: 'postgresql+psycopg://a:${WORD}@db.example/x'}"
     )
-    site = SiteFile(path).settings.filled({"WORD": secret})
-    assert site.cameras["a"].source == f"rtsp://a:{secret}@192.0.2.1/x"
-    assert secret not in json.dumps(redacted(site)) + repr(site) + repr(site.cameras) + repr(site.store)
+    whole = f"rtsp://a:{quote(secret, safe='')}@192.0.2.1/x"
+    site = SiteFile(path).settings.filled({"WORD": secret, "WHOLE": whole})
+    assert site.cameras["a"].source == site.cameras["b"].source == whole
+    told = json.dumps(redacted(site)) + repr(site) + repr(site.cameras) + repr(site.store)
+    assert "zQx7" not in told
+    assert "zQx8" not in told
 
 
 def test_what_is_no_secret_is_shown(tmp_path: Path) -> None:

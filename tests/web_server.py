@@ -135,7 +135,7 @@ def _right_digest(given: str, user: str, password: str) -> bool:
         return False
     secret, asked = md5(user, "camera", password), md5("GET", parts["uri"])
     between = [parts[name] for name in ("nonce", "nc", "cnonce", "qop")]
-    return parts["response"] == md5(secret, *between, asked)
+    return bool(parts["response"] == md5(secret, *between, asked))
 
 
 def _self_signed() -> ssl.SSLContext:

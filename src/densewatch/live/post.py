@@ -107,10 +107,12 @@ class Post:
             return None
         if self.settings.max_fps is not None:
             interval = 1 / self.settings.max_fps
-            if frame.time < self._next_time:
+            early_s = self._next_time - frame.time
+            if 0 < early_s < interval:  # more than that is a clock that went back
                 self.drop("limit")
                 return None
-            self._next_time = max(self._next_time + interval, frame.time)
+            on_time = -interval < early_s <= 0  # then the rate holds over several frames
+            self._next_time = (self._next_time if on_time else frame.time) + interval
         return frame
 
     def look_at(self, frame: Frame) -> None:

@@ -122,8 +122,13 @@ class Track:
             memory_s: how long it may be hidden.
             usual_s: how far apart frames usually are.
         """
-        patience_s = min(GONE_AT_BORDER_S, memory_s) if self._was_leaving() else memory_s
-        return now_s - self.last_s <= max(patience_s, _PATIENCE_FRAMES * usual_s)
+        hidden_s = now_s - self.last_s
+        return hidden_s <= max(memory_s, _PATIENCE_FRAMES * usual_s) and not self.left(now_s, usual_s)
+
+    def left(self, now_s: float, usual_s: float) -> bool:
+        """Return whether it has left the picture: its number must not go to who comes in at the same place."""
+        hidden_s = now_s - self.last_s
+        return hidden_s > max(GONE_AT_BORDER_S, _PATIENCE_FRAMES * usual_s) and self._was_leaving()
 
     def _was_leaving(self) -> bool:
         """Return whether it was last seen at a border, on its way out: the side within still moved there."""

@@ -25,7 +25,7 @@ _MOST_STEPS = 300  # beyond so long a gap nothing is followed any more
 _SIDE = 640.0  # the tracker's noise is in pixels: to it, each picture has this long side
 _PLANE = 4 * _SIDE  # each class is followed in a plane of its own, so far to the right of the one before
 _HIGH = 0.5  # what the tracker is told of a score that is just its threshold
-_REACH_PER_S = 0.5  # boxes may be apart by this share of their sides, for each second between frames
+_REACH_PER_S = 1.5  # boxes may be apart by this share of their sides, for each second between frames
 _MOST_REACH = 0.5
 
 _Keys = npt.NDArray[np.int64]
@@ -94,7 +94,13 @@ class Tracking:
         tracklets = {tracklet.tracker_id: tracklet for tracklet in self._tracker.tracks}
         for key, sighting in followed:
             self._see(key, sighting, self._firsts.get(tracklets[key]), clock.now_s)
-        self._tracks = {key: track for key, track in self._tracks.items() if key in tracklets}
+        left = {key for key, track in self._tracks.items() if track.left(clock.now_s, clock.usual_s)}
+        self._tracker.tracks = [
+            tracklet for tracklet in self._tracker.tracks if tracklet.tracker_id not in left
+        ]
+        self._tracks = {
+            key: track for key, track in self._tracks.items() if key in tracklets and key not in left
+        }
         self._remember_firsts(scale, clock.now_s)
         self._before_s = clock.now_s
         return list(self._tracks.values())

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from densewatch import __version__
 from densewatch.server import live_socket
 from densewatch.server.access import Declared, Routes
+from densewatch.server.document import write_document
 from densewatch.server.gate import AccessTable, Gate, confirm
 from densewatch.server.hosts import HostCheck, Hosts, own_names
 from densewatch.server.live_socket import Places
@@ -67,6 +68,7 @@ def create_app(service: Service) -> FastAPI:
     table = AccessTable()
     _add_routes(app, table, (declared for routes in ALL_ROUTES for declared in routes.declared))
     table.check(app)
+    write_document(app)
     add_handlers(app)
     # The last one is the outermost.
     app.add_middleware(BodyLimit, limits=service.limits)

@@ -33,6 +33,7 @@ class Limits:
         sign_ins_by_name: attempts to sign in that failed, by name.
         sign_ins_at_once: passwords that are checked at the same time; each takes a core and much memory.
         sign_ins_waiting: more than so many are sent away instead of waiting.
+        head_bytes: longest address and headers of a request, together.
         body_bytes: longest body of a request.
         body_seconds: how long the next part of a body may take to come.
         live_views: open WebSockets, all clients together.
@@ -44,6 +45,7 @@ class Limits:
     sign_ins_by_name: Rate = Rate(20, 1 / 6)
     sign_ins_at_once: int = 2
     sign_ins_waiting: int = 16
+    head_bytes: int = 32 * 1024
     body_bytes: int = 1024 * 1024
     body_seconds: float = 20.0
     live_views: int = 64

@@ -1,4 +1,4 @@
-"""Layers that keep single clients from taking everything: requests a second, and the size of bodies."""
+"""Layers that keep single clients from taking everything: requests a second, and how long they are."""
 
 from __future__ import annotations
 
@@ -19,18 +19,23 @@ def address_of(scope: Scope) -> str:
 
 
 class Throttle:
-    """ASGI layer that lets a client make so many requests."""
+    """ASGI layer that lets a client make so many requests, with so much in their headers."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
         self._buckets = Buckets(limits.requests)
+        self._head_bytes = limits.head_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 429."""
+        """Pass a request on, or answer 429 or 431."""
         if scope["type"] in ("http", "websocket"):
             wait_s = self._buckets.take(client_key(address_of(scope)))
             if wait_s > 0:
                 await refuse(scope, receive, send, 429, "too many requests; ask more slowly", later(wait_s))
+                return
+            if _head_bytes(scope) > self._head_bytes:  # the web server bounds what comes bit by bit alone
+                detail = f"address and headers are longer than {self._head_bytes} bytes"
+                await refuse(scope, receive, send, 431, detail)
                 return
         await self._app(scope, receive, send)
 
@@ -74,3 +79,8 @@ class BodyLimit:
             return message
 
         await self._app(scope, receive_some, send)
+
+
+def _head_bytes(scope: Scope) -> int:
+    headers = sum(len(name) + len(value) for name, value in scope["headers"])
+    return len(scope.get("raw_path") or b"") + len(scope["query_string"]) + headers

@@ -109,7 +109,7 @@ class _Editor:
 
     def _put(self, around: MappingNode, start: int, node: Node, value: Any, levels: int) -> None:
         """Put a value in the place of `node`, which is a value in `around`, or is `around` itself."""
-        if around.flow_style or levels < 0 or not isinstance(value, Mapping):
+        if around.flow_style or levels < 0 or not isinstance(value, Mapping) or not value:
             space = " " if self._text[start - 1 : start] == ":" else ""
             self._edits.put(start, _end(node), space + _flow(value))
             return
@@ -152,7 +152,7 @@ class _Editor:
         """Return entries in lines of their own, without a break at the end."""
         lines = []
         for key, value in values.items():
-            if levels and isinstance(value, Mapping):
+            if levels and value and isinstance(value, Mapping):
                 lines.append(f"{' ' * column}{key}:")
                 lines.append(self._block(value, column + _STEP, levels - 1))
             else:
@@ -183,7 +183,7 @@ def _end(node: Node) -> int:
 
 
 class _Representer(SafeRepresenter):
-    """Puts all but plain words into quotes; the library leaves them off where it cannot read the text then."""
+    """Puts all but plain words into quotes; the library leaves them off of some that it cannot read then."""
 
     def represent_str(self, data: str) -> ScalarNode:
         style = None if re.fullmatch(r"[^\W\d_][\w -]*", data) else '"'

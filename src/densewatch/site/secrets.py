@@ -88,7 +88,7 @@ def read_secret(
     except ValueError:
         raise SecretError(f"{file}: the password is no UTF-8 text") from None
     if not password or len(content) > _MAX_BYTES:
-        raise SecretError(f"{file}: must hold one password, and {'no more' if password else 'is empty'}")
+        raise SecretError(f"{file}: {'is too long for a password' if password else 'holds no password'}")
     return password
 
 

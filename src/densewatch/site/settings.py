@@ -128,7 +128,7 @@ class RetentionSettings(_Settings):
     snapshots_days: Days | None = Field(14, description="number of days: pictures of events")
     max_size: Annotated[ByteSize, Field(ge=10_000_000)] | None = Field(
         ByteSize(20_000_000_000),
-        description="of all pictures together, such as 20 GB or 500 MB; the oldest go first",
+        description="of pictures and SQLite's file together, such as 20 GB; the oldest pictures go first",
     )
 
     @model_validator(mode="after")

@@ -197,18 +197,20 @@ class Database:
             spare: how many may stay free for what comes.
 
         Returns:
-            Whether there were more than `spare`.
+            Whether there is more to give back. A file that was made without this feature gives nothing.
         """
         if not self.is_sqlite:
             return False
         with self.translated(), self.engine.connect() as connection:
             raw = connection.connection.cursor()
-            if raw.execute("PRAGMA freelist_count").fetchone()[0] <= spare:
+            free = int(raw.execute("PRAGMA freelist_count").fetchone()[0])
+            if free <= spare:
                 return False
             # Each row that is fetched frees a page.
             raw.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
             raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        return True
+            left = int(raw.execute("PRAGMA freelist_count").fetchone()[0])
+        return spare < left < free
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -135,7 +135,7 @@ class Store:
             DiskFullError: there is no room.
         """
         with self._database.writing() as connection:
-            if True:
+            if mark is None or self._is_new(connection, mark):
                 write_bins(connection, bins)
                 write_events(self._database, connection, self._snapshots, events)
 

@@ -108,11 +108,12 @@ class DemoSource:
     def frames(self) -> Generator[Frame]:
         """Give the frames; see `FrameSource`."""
         scene = DemoScene()
-        began, wall = time.monotonic(), time.time()
+        began = time.monotonic()
         number = 0
         while not self._closed.wait(began + number / FPS - time.monotonic()):
             moment = number / FPS
-            yield Frame(wall + moment, "pts", time.monotonic(), (HEIGHT, WIDTH), partial(scene.at, moment))
+            wall = time.time() - time.monotonic() + began + moment
+            yield Frame(wall, "pts", time.monotonic(), (HEIGHT, WIDTH), partial(scene.at, moment))
             number = max(
                 number + 1, int((time.monotonic() - began) * FPS)
             )  # what nobody waited for is left out

@@ -55,6 +55,8 @@ class FolderSource:
                 moment = shown / self._fps
                 if self._closed.wait(began + moment - time.monotonic() if self.live else 0):
                     return
+                if self.live:  # this computer's clock may have been set meanwhile
+                    wall = time.time() - time.monotonic() + began
                 yield Frame(wall + moment, "pts", time.monotonic(), image.shape[:2], partial(np.copy, image))
                 shown += 1
             if shown == before:

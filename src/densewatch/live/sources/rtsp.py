@@ -67,12 +67,13 @@ class RtspFeed:
         """Connect to the server, and start the relay."""
         server = self._connect()
         listener = self._kept(socket.create_server(("127.0.0.1", 0), backlog=1))
+        port = listener.getsockname()[1]
         self._relay = threading.Thread(
             target=self._run, args=(server, listener), name="densewatch-rtsp", daemon=True
         )
         self._relay.start()
         address = Address("network", "rtsp", location=self._address.location)
-        url = address.url_at("127.0.0.1", listener.getsockname()[1], self._credentials)
+        url = address.url_at("127.0.0.1", port, self._credentials)
         options = {
             "rtsp_transport": "tcp",
             "allowed_media_types": "video",
@@ -89,11 +90,15 @@ class RtspFeed:
                 return
             self._closed = True
             self.failure = failure
-            sockets, self._sockets = self._sockets, []
-        for one in sockets:
+        for one in self._sockets:
             with contextlib.suppress(OSError):
-                # `close` alone would not wake a thread that reads; TLS's own would take away what it holds
+                # `close` would wake no thread that waits; TLS's own `shutdown` would take away what it holds
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
+        if self._relay is None:  # else the relay does it, once it is awake
+            self._let_go()
+
+    def _let_go(self) -> None:
+        for one in self._sockets:
             one.close()
 
     def _kept(self, one: socket.socket) -> socket.socket:
@@ -133,8 +138,8 @@ class RtspFeed:
             client = self._kept(listener.accept()[0])
             listener.close()
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._pass_on(server, client)
-            failure = SourceError(f"{self._address}: the server ended the stream", "ended")
+            if self._pass_on(server, client):
+                failure = SourceError(f"{self._address}: the server ended the stream", "ended")
         except RtspError as error:
             failure = SourceError(f"{self._address}: {error}", error.reason)
         except TimeoutError:
@@ -144,27 +149,33 @@ class RtspFeed:
             failure = error
         except (OSError, ValueError):
             failure = SourceError(f"{self._address}: the connection broke", "broken")
+        except Exception as error:  # or who reads at the other end would wait for ever
+            failure = SourceError(f"{self._address}: unexpected {type(error).__name__}", "error")
         self.close(failure)
+        self._let_go()
 
-    def _pass_on(self, server: socket.socket, client: socket.socket) -> None:
-        """Carry bytes both ways until one side ends; raises TimeoutError where the server says nothing."""
+    def _pass_on(self, server: socket.socket, client: socket.socket) -> bool:
+        """Carry bytes both ways until one side ends; return whether it was the server.
+
+        Raises:
+            TimeoutError: the server says nothing.
+        """
         server.settimeout(self._read_timeout_s)
         heard = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(server, selectors.EVENT_READ)
             selector.register(client, selectors.EVENT_READ)
             while True:
-                ready = {
-                    key.fileobj for key, _ in selector.select(heard + self._read_timeout_s - time.monotonic())
-                }
+                left_s = heard + self._read_timeout_s - time.monotonic()
+                ready = {key.fileobj for key, _ in selector.select(left_s)}
                 if client in ready:
                     asked = client.recv(_CHUNK)
                     if not asked:
-                        return
+                        return False
                     server.sendall(asked)
                 if server in ready:
                     if not self._carry(server, client):
-                        return
+                        return True
                     heard = time.monotonic()
                 elif time.monotonic() - heard >= self._read_timeout_s:
                     raise TimeoutError

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 _STREAM_SPEED = 1.01  # so that what waits in a stream becomes less, not more
+av.logging.set_level(None)  # FFmpeg's own log shows addresses with their passwords
 _PATIENCE = 4  # read time-outs without one good frame, since some cameras send a keyframe every 10 s
 
 
@@ -93,7 +94,9 @@ class VideoSource:
             yield from self._decoded(container, feed, given)
             failure = feed.failure
         except av.FFmpegError as error:
-            failure = feed.failure or self._why(error)
+            # The server's own answer says more than that the connection ended after it.
+            known = None if isinstance(error, av.HTTPError) else feed.failure
+            failure = known or self._why(error)
         except SourceError as error:
             failure = error
         finally:

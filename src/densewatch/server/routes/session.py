@@ -9,10 +9,9 @@ from densewatch.server import answers
 from densewatch.server.access import Routes
 from densewatch.server.asking import DoorkeeperOf, IdentityOf, ServiceOf
 from densewatch.server.sign_in import COOKIE
+from densewatch.store.users import MAX_PASSWORD, MIN_PASSWORD
 
 routes = Routes("session", "/api/v1")
-
-_PASSWORD = Field(min_length=1, max_length=1000)
 
 
 class Credentials(BaseModel):
@@ -21,7 +20,7 @@ class Credentials(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     name: str = Field(min_length=1, max_length=64)
-    password: str = _PASSWORD
+    password: str = Field(min_length=1, max_length=MAX_PASSWORD)
 
 
 class PasswordChange(BaseModel):
@@ -29,8 +28,8 @@ class PasswordChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    old: str = _PASSWORD
-    new: str = _PASSWORD
+    old: str = Field(min_length=1, max_length=MAX_PASSWORD)
+    new: str = Field(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)
 
 
 @routes.add("POST", "/session", access="public", errors=(401, 403, 413, 422, 503))

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from densewatch.server import answers
 from densewatch.server.access import Role, Routes
 from densewatch.server.asking import IdentityOf, ServiceOf
+from densewatch.store.users import MAX_PASSWORD, MIN_PASSWORD
 
 routes = Routes("users and API keys", "/api/v1")
 
-_PASSWORD = Field(min_length=1, max_length=1000)
 UserName = Annotated[str, Path(min_length=1, max_length=64, description="the user's name")]
 KeyId = Annotated[str, Path(min_length=1, max_length=64, description="the key's id, not the key")]
 
@@ -26,16 +26,16 @@ class _Asked(BaseModel):
 class NewUser(_Asked):
     """A user to add."""
 
-    name: str = Field(min_length=1, max_length=64)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")
     role: Role
-    password: str = _PASSWORD
+    password: str = Field(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)
 
 
 class UserChange(_Asked):
     """What to change of a user; what is left out stays."""
 
     role: Role | None = None
-    password: str | None = Field(None, min_length=1, max_length=1000)
+    password: str | None = Field(None, min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)
 
     @model_validator(mode="after")
     def _something(self) -> UserChange:

@@ -3,11 +3,11 @@
  * @module
  */
 
-import { classColor } from "./colors.js";
 import { h, s } from "./dom.js";
 import { drawBoxes, isSure } from "./draw.js";
 import { lineShape, maskShape, zoneShape } from "./shapes.js";
 import { availability, sinceText } from "./state.js";
+import { countsText, tallyRow } from "./tally.js";
 import { age } from "./times.js";
 
 /** @typedef {import("./types.js").LiveMessage} LiveMessage */
@@ -15,14 +15,6 @@ import { age } from "./times.js";
 const TEXT_PAUSE_MS = 250; // text that changes 25 times a second is legible to nobody
 const ALTERNATIVE_PAUSE_MS = 2000;
 const MAX_DENSITY = 2;
-
-/**
- * @param {Record<string, number>} counts
- * @returns {string} such as "3 person, 1 car"
- */
-export function countsText(counts) {
-  return Object.entries(counts).map(([label, count]) => `${count} ${label}`).join(", ");
-}
 
 export class CameraView extends EventTarget {
   /** @type {LiveMessage | null} what is drawn now */
@@ -74,7 +66,9 @@ export class CameraView extends EventTarget {
     this.#timer = window.setInterval(() => this.#refreshText(), TEXT_PAUSE_MS);
     this.#resizes = new ResizeObserver(() => this.#measure());
     this.#resizes.observe(this.element);
-    this.#seen = new IntersectionObserver((entries) => this.#onSeen(entries[entries.length - 1].isIntersecting));
+    this.#seen = new IntersectionObserver((entries) =>
+      this.#onSeen(entries[entries.length - 1].isIntersecting),
+    );
     this.#seen.observe(this.element);
     app.view.addEventListener("change", this.#redraw);
     app.live.addEventListener("state", this.#onState);
@@ -103,7 +97,10 @@ export class CameraView extends EventTarget {
     const counts = this.available.hasData && this.shown ? this.shown.result : null;
     const { camera, hiddenShape, showMasks, size } = this;
     const saved = [camera.zones, camera.lines, showMasks && camera.masks];
-    const said = counts && [Object.values(counts.zones).map((zone) => [zone.counts, zone.taken]), counts.lines];
+    const said = counts && [
+      Object.values(counts.zones).map((zone) => [zone.counts, zone.taken]),
+      counts.lines,
+    ];
     const key = JSON.stringify([size, hiddenShape, this.app.view.shapes, said, saved]);
     if (key === this.#drawn) return;
     this.#drawn = key;
@@ -123,7 +120,9 @@ export class CameraView extends EventTarget {
     for (const [id, line] of Object.entries(this.camera.lines)) {
       if (!wanted(`line/${id}`)) continue;
       const now = counts?.lines[id];
-      this.overlay.append(lineShape(id, line, this.size, now ? `in ${now.in ?? 0}, out ${now.out ?? 0}` : ""));
+      this.overlay.append(
+        lineShape(id, line, this.size, now ? `in ${now.in ?? 0}, out ${now.out ?? 0}` : ""),
+      );
     }
   }
 
@@ -185,7 +184,10 @@ export class CameraView extends EventTarget {
     const { width, height } = message.result;
     if (!before || before.width * height !== before.height * width) this.#setRatio(width / height);
     this.#redraw();
-    this.dispatchEvent(new Event("frame"));
+    if (!before) {
+      this.#refreshText();
+      this.dispatchEvent(new Event("first"));
+    }
   }
 
   #redraw = () => {
@@ -251,11 +253,16 @@ export class CameraView extends EventTarget {
   #refreshCounts() {
     const has = this.available.hasData && this.shown !== null;
     const counts = this.counts();
-    const key = has ? JSON.stringify(counts) : "none";
+    const key = has ? JSON.stringify(counts) : this.available.shown;
     if (this.tally.dataset.key !== key) {
       this.tally.dataset.key = key;
       const rows = Object.entries(counts).map(([label, count]) => tallyRow(this.app.labels, label, count));
-      const empty = h("li", { class: "tally-none" }, has ? "nothing in view" : "no data");
+      const waits = this.available.hasData && !has;
+      const empty = h(
+        "li",
+        { class: "tally-none" },
+        has ? "nothing in view" : waits ? "waiting for a picture" : "no data",
+      );
       this.tally.replaceChildren(...(has && rows.length ? rows : [empty]));
     }
     if (performance.now() - this.#saidAt > ALTERNATIVE_PAUSE_MS || !has) {
@@ -265,16 +272,4 @@ export class CameraView extends EventTarget {
       if (this.canvas.getAttribute("aria-label") !== label) this.canvas.setAttribute("aria-label", label);
     }
   }
-}
-
-/**
- * @param {string[]} labels
- * @param {string} label
- * @param {number} count
- * @returns {HTMLElement}
- */
-function tallyRow(labels, label, count) {
-  const swatch = h("span", { class: "swatch", "aria-hidden": "true" });
-  swatch.style.backgroundColor = classColor(labels, label);
-  return h("li", {}, swatch, h("b", {}, count), ` ${label}`);
 }

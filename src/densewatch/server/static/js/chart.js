@@ -121,10 +121,20 @@ function timeMarks(_, marks, _axis, _space, step) {
 /** @param {(value: number) => string} format */
 function axes(format) {
   const font = "12px system-ui, sans-serif";
-  const look = { stroke: ink("--muted"), font, grid: { stroke: ink("--grid"), width: 1 }, ticks: { stroke: ink("--grid"), width: 1 } };
+  const look = {
+    stroke: ink("--muted"),
+    font,
+    grid: { stroke: ink("--grid"), width: 1 },
+    ticks: { stroke: ink("--grid"), width: 1 },
+  };
   return [
     { ...look, space: 76, values: timeMarks },
-    { ...look, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000], values: (/** @type {any} */ _, /** @type {number[]} */ marks) => marks.map(format) },
+    {
+      ...look,
+      size: 44,
+      incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000],
+      values: (/** @type {any} */ _, /** @type {number[]} */ marks) => marks.map(format),
+    },
   ];
 }
 
@@ -139,7 +149,10 @@ function chart(grid, build, onCursor) {
   const element = h("div", { class: "chart", "aria-hidden": "true" });
   /** @type {any} */
   let plot = null;
-  const size = () => ({ width: Math.max(200, element.clientWidth), height: element.clientWidth < 520 ? 240 : 340 });
+  const size = () => ({
+    width: Math.max(200, element.clientWidth),
+    height: element.clientWidth < 520 ? 240 : 340,
+  });
   const gaps = gapsOf(grid);
   const redraw = () => {
     plot?.destroy();
@@ -150,7 +163,13 @@ function chart(grid, build, onCursor) {
       series: [{}, ...series],
       bands,
       axes: axes(format),
-      scales: { x: { range: () => [grid.start, grid.end] }, y: { range: (/** @type {any} */ _, /** @type {number} */ least, /** @type {number} */ most) => range(least ?? 0, most ?? 1) } },
+      scales: {
+        x: { range: () => [grid.start, grid.end] },
+        y: {
+          range: (/** @type {any} */ _, /** @type {number} */ least, /** @type {number} */ most) =>
+            range(least ?? 0, most ?? 1),
+        },
+      },
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
       hooks: {
@@ -218,7 +237,10 @@ export function countChart(grid, lines, isShown, onCursor) {
           { ...edge, stroke: "transparent" },
           { stroke: color, width: 2, paths, points: { show: false } },
         ]),
-        bands: shown.map(({ color }, index) => ({ series: [index * 3 + 2, index * 3 + 1], fill: `${color}38` })),
+        bands: shown.map(({ color }, index) => ({
+          series: [index * 3 + 2, index * 3 + 1],
+          fill: `${color}38`,
+        })),
         range: (_, most) => [0, Math.max(1, Math.ceil(most * 1.08))],
         format: String,
       };
@@ -241,8 +263,18 @@ export function crossingChart(grid, lines, isShown, onCursor) {
     () => {
       const shown = lines.filter(({ label }) => isShown(label));
       const sum = (/** @type {"entered" | "left"} */ way, /** @type {number} */ sign) =>
-        grid.times.map((_, index) => (grid.observed[index] > 0 ? sign * shown.reduce((all, line) => all + (line[way][index] ?? 0), 0) : null));
-      const bar = (/** @type {string} */ color) => ({ stroke: color, fill: `${color}b0`, width: 1, paths, points: { show: false } });
+        grid.times.map((_, index) =>
+          grid.observed[index] > 0
+            ? sign * shown.reduce((all, line) => all + (line[way][index] ?? 0), 0)
+            : null,
+        );
+      const bar = (/** @type {string} */ color) => ({
+        stroke: color,
+        fill: `${color}b0`,
+        width: 1,
+        paths,
+        points: { show: false },
+      });
       return {
         data: [grid.times, sum("entered", 1), sum("left", -1)],
         series: [bar(ink("--in")), bar(ink("--out"))],

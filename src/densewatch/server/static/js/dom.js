@@ -104,13 +104,21 @@ export function uniqueId(prefix) {
   return `${prefix}-${ids}`;
 }
 
+/** @type {string[]} */
+const toSay = [];
+
 /**
- * Say something to screen readers.
+ * Say something to screen readers; what comes at the same time is said together.
  * @param {string} text
  */
 export function announce(text) {
-  const region = document.getElementById("announcer");
-  if (region) region.textContent = text;
+  toSay.push(text);
+  if (toSay.length > 1) return;
+  setTimeout(() => {
+    const region = document.getElementById("announcer");
+    if (region) region.textContent = toSay.join(". ");
+    toSay.length = 0;
+  }, 150);
 }
 
 /**
@@ -119,5 +127,9 @@ export function announce(text) {
  * @returns {HTMLElement}
  */
 export function errorNote(error) {
-  return h("p", { class: "note note-error", role: "alert" }, error instanceof Error ? error.message : String(error));
+  return h(
+    "p",
+    { class: "note note-error", role: "alert" },
+    error instanceof Error ? error.message : String(error),
+  );
 }

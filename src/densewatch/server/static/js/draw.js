@@ -38,7 +38,10 @@ export function caption(detection) {
 export function drawBoxes(context, detections, labels, scale, density) {
   const line = Math.max(1.25, Math.min(2.5, context.canvas.width / density / 320)) * density;
   const strongestLast = [...detections].sort((a, b) => a.score - b.score);
-  for (const [width, shade] of /** @type {Array<[number, boolean]>} */ ([[line + 2 * density, true], [line, false]])) {
+  for (const [width, shade] of /** @type {Array<[number, boolean]>} */ ([
+    [line + 2 * density, true],
+    [line, false],
+  ])) {
     context.lineWidth = width;
     for (const detection of strongestLast) {
       const [left, top, right, bottom] = detection.box.map((value) => value * scale);

@@ -28,7 +28,10 @@ function thresholdSlider(view) {
   const output = h("output", { for: id });
   const show = () => {
     output.textContent = view.threshold.toFixed(2);
-    slider.setAttribute("aria-valuetext", view.threshold ? `score ${view.threshold.toFixed(2)} and more` : "all objects");
+    slider.setAttribute(
+      "aria-valuetext",
+      view.threshold ? `score ${view.threshold.toFixed(2)} and more` : "all objects",
+    );
     slider.style.setProperty("--part", `${view.threshold * 100}%`);
   };
   slider.addEventListener("input", () => {

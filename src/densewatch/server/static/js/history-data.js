@@ -26,8 +26,16 @@ export function binSeconds(seconds) {
  * @returns {{what: "counts" | "crossings", query: Record<string, string | number>}}
  */
 export function questionQuery({ camera, zone, line, label, start, end }) {
-  const query = { camera, label, start: Math.floor(start), end: Math.ceil(end), seconds: binSeconds(end - start) };
-  return line ? { what: "crossings", query: { ...query, line } } : { what: "counts", query: { ...query, zone } };
+  const query = {
+    camera,
+    label,
+    start: Math.floor(start),
+    end: Math.ceil(end),
+    seconds: binSeconds(end - start),
+  };
+  return line
+    ? { what: "crossings", query: { ...query, line } }
+    : { what: "counts", query: { ...query, zone } };
 }
 
 /**
@@ -44,13 +52,18 @@ export async function ask(api, question, labels) {
   const now = Date.now() / 1000;
   /** @type {Bin[]} */
   const bins = answer.observed;
-  const over = bins.filter((bin) => bin.observed > 0 || bin.start_time + answer.seconds <= now - WRITTEN_AFTER_S);
+  const over = bins.filter(
+    (bin) => bin.observed > 0 || bin.start_time + answer.seconds <= now - WRITTEN_AFTER_S,
+  );
   const times = over.map((bin) => bin.start_time);
   const observed = over.map((bin) => bin.observed);
   const figures = what === "counts" ? ["minimum", "mean", "maximum"] : ["entered", "left"];
   const lines = series.map(({ label, bins: own }) => {
     const found = new Map(own.map((bin) => [bin.start_time, bin]));
-    const columns = figures.map((figure) => [figure, times.map((start) => found.get(start)?.[figure] ?? null)]);
+    const columns = figures.map((figure) => [
+      figure,
+      times.map((start) => found.get(start)?.[figure] ?? null),
+    ]);
     return { label, color: classColor(labels, label), ...Object.fromEntries(columns) };
   });
   const end = Math.max(question.end, (times.at(-1) ?? 0) + answer.seconds);

@@ -21,5 +21,9 @@ const PATHS = {
  * @returns {SVGElement} hidden from screen readers: the text beside it says the same
  */
 export function icon(name) {
-  return s("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, s("path", { d: PATHS[name] }));
+  return s(
+    "svg",
+    { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" },
+    s("path", { d: PATHS[name] }),
+  );
 }

@@ -92,7 +92,10 @@ export class Live extends EventTarget {
     clearTimeout(this.#retryTimer);
     this.#drop();
     if (this.state !== "lost") this.#setState("connecting");
-    const url = new URL(`api/v1/live?cameras=${this.#cameras().map(encodeURIComponent).join(",")}`, document.baseURI);
+    const url = new URL(
+      `api/v1/live?cameras=${this.#cameras().map(encodeURIComponent).join(",")}`,
+      document.baseURI,
+    );
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";

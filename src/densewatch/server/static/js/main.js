@@ -88,7 +88,10 @@ class Dashboard {
     this.root.replaceChildren(this.#shell.element);
     clearTimeout(this.#expiry);
     const left = (session.expires ?? Infinity) * 1000 - Date.now();
-    this.#expiry = window.setTimeout(() => this.#stillSignedIn(), Math.min(Math.max(left, 0) + 500, MOST_TIMER_MS));
+    this.#expiry = window.setTimeout(
+      () => this.#stillSignedIn(),
+      Math.min(Math.max(left, 0) + 500, MOST_TIMER_MS),
+    );
     this.live.start();
     this.#show(moved);
   }
@@ -151,7 +154,10 @@ class Dashboard {
     try {
       page = await (PAGES[route.name] ?? missingPage)(app, route);
     } catch (error) {
-      page = { title: "Error", element: h("div", {}, h("h1", {}, "This page did not load"), errorNote(error)) };
+      page = {
+        title: "Error",
+        element: h("div", {}, h("h1", {}, "This page did not load"), errorNote(error)),
+      };
     }
     if (turn !== this.#turn) {
       page.close?.(); // somebody went on meanwhile
@@ -171,7 +177,10 @@ class Dashboard {
 /** @returns {Promise<Page>} */
 async function missingPage() {
   const link = h("a", { href: "#/wall" }, "To the cameras");
-  return { title: "Not found", element: h("div", {}, h("h1", {}, "There is no such page"), h("p", {}, link)) };
+  return {
+    title: "Not found",
+    element: h("div", {}, h("h1", {}, "There is no such page"), h("p", {}, link)),
+  };
 }
 
 new Dashboard().start();

@@ -71,6 +71,26 @@ function tag(x, y, text) {
 }
 
 /**
+ * Text at the tip of an arrow, where it hides neither the arrow nor the line.
+ * @param {Point} from pixels
+ * @param {Point} to pixels
+ * @param {Size} size
+ * @param {string} text
+ * @returns {SVGElement}
+ */
+export function arrowTag(from, to, size, text) {
+  const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
+  const aside = Math.abs(dx) > Math.abs(dy) / 2;
+  const element = tag(
+    to[0] + (aside ? Math.sign(dx) * 6 : 0),
+    Math.max(12, Math.min(size.height - 6, to[1] + (aside ? 4 : dy > 0 ? 16 : -8))),
+    text,
+  );
+  element.setAttribute("text-anchor", aside ? (dx > 0 ? "start" : "end") : "middle");
+  return element;
+}
+
+/**
  * @param {string} id
  * @param {import("./types.js").Zone} zone
  * @param {Size} size
@@ -106,7 +126,7 @@ export function lineShape(id, line, size, text) {
     s("line", { ...ends, class: "under" }),
     s("line", ends),
     arrow(from, to),
-    tag(to[0] + 5, Math.max(12, Math.min(size.height - 6, to[1] + 4)), text ? `${id}: ${text}` : `${id}: in`),
+    arrowTag(from, to, size, text ? `${id}: ${text}` : `${id}: in`),
   );
 }
 

@@ -30,7 +30,9 @@ export function shell(session, live, signOut) {
   const errors = h("div", { class: "shell-errors" });
   const showConnection = () => {
     const lost = live.state === "lost";
-    connection.textContent = lost ? "No connection to the server. What you see may be old; trying again." : "";
+    connection.textContent = lost
+      ? "No connection to the server. What you see may be old; trying again."
+      : "";
     connection.hidden = !lost;
   };
   live.addEventListener("state", showConnection);
@@ -41,16 +43,35 @@ export function shell(session, live, signOut) {
     h(
       "header",
       { class: "top" },
-      h("a", { class: "brand", href: "#/wall", "aria-label": "densewatch, to the cameras" }, brandMark(), h("span", {}, "densewatch")),
+      h(
+        "a",
+        { class: "brand", href: "#/wall", "aria-label": "densewatch, to the cameras" },
+        brandMark(),
+        h("span", {}, "densewatch"),
+      ),
       h("nav", { class: "nav", "aria-label": "Pages" }, links),
       h(
         "div",
         { class: "who" },
-        h("a", { class: "user", href: "#/settings/account", title: `Signed in as ${session.name}, ${session.role}` }, session.name),
+        h(
+          "a",
+          {
+            class: "user",
+            href: "#/settings/account",
+            title: `Signed in as ${session.name}, ${session.role}`,
+          },
+          session.name,
+        ),
         themeButton(),
         h(
           "button",
-          { type: "button", class: "icon-button", "aria-label": "Sign out", title: "Sign out", onclick: signOut },
+          {
+            type: "button",
+            class: "icon-button",
+            "aria-label": "Sign out",
+            title: "Sign out",
+            onclick: signOut,
+          },
           icon("leave"),
         ),
       ),

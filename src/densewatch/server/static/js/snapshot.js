@@ -34,20 +34,32 @@ const MOST_ZOOM = 6;
 export function snapshot(event, color, closeUp) {
   if (!event.has_snapshot) return h("div", { class: "snapshot snapshot-none" }, "no picture");
   const [left, top, right, bottom] = event.box;
-  const image = h("img", { alt: `${event.label}, score ${event.top_score.toFixed(2)}`, decoding: "async", loading: closeUp ? "lazy" : "eager" });
-  const box = h("span", { class: "snapshot-box", "aria-hidden": "true" });
+  const image = h("img", {
+    alt: `${event.label}, score ${event.top_score.toFixed(2)}`,
+    decoding: "async",
+    loading: closeUp ? "lazy" : "eager",
+  });
+  const box = h("span", { class: "snapshot-box", "aria-hidden": "true", hidden: true });
   box.style.borderColor = color;
   const percent = (/** @type {number} */ share) => `${(share * 100).toFixed(2)}%`;
-  Object.assign(box.style, { left: percent(left), top: percent(top), width: percent(right - left), height: percent(bottom - top) });
+  Object.assign(box.style, {
+    left: percent(left),
+    top: percent(top),
+    width: percent(right - left),
+    height: percent(bottom - top),
+  });
   const inner = h("div", { class: "snapshot-inner" }, image, box);
   const frame = h("div", { class: closeUp ? "snapshot snapshot-close" : "snapshot" }, inner);
   image.addEventListener("load", () => {
+    box.hidden = false;
     const ratio = image.naturalWidth / image.naturalHeight;
     inner.style.aspectRatio = ratio.toFixed(4);
     inner.style.setProperty("--ratio", ratio.toFixed(4));
     if (closeUp) zoom(frame, inner, event.box, ratio);
   });
-  image.addEventListener("error", () => frame.replaceChildren(h("span", { class: "snapshot-none" }, "no picture")));
+  image.addEventListener("error", () =>
+    frame.replaceChildren(h("span", { class: "snapshot-none" }, "no picture")),
+  );
   image.src = `api/v1/${path`events/${event.id}/snapshot.jpg`}`;
   return frame;
 }
@@ -62,7 +74,10 @@ function zoom(frame, inner, [left, top, right, bottom], ratio) {
   const frameRatio = frame.clientWidth / Math.max(1, frame.clientHeight);
   const height = frameRatio / ratio; // of the picture, in heights of the frame, when both are equally wide
   const least = Math.max(1, 1 / height); // fills the frame
-  const fit = Math.min(CLOSE / Math.max(0.001, right - left), CLOSE / Math.max(0.001, (bottom - top) * height));
+  const fit = Math.min(
+    CLOSE / Math.max(0.001, right - left),
+    CLOSE / Math.max(0.001, (bottom - top) * height),
+  );
   const scale = Math.min(Math.max(fit, least), Math.max(MOST_ZOOM, least));
   const shift = (/** @type {number} */ middle, /** @type {number} */ side) =>
     Math.min(0, Math.max(1 - side * scale, 0.5 - middle * side * scale));

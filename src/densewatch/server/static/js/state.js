@@ -18,13 +18,23 @@ import { duration } from "./times.js";
 export function availability(status, connection, stale) {
   if (connection !== "open") {
     const lost = connection === "lost";
-    return none("unreachable", lost ? "offline" : "connecting", lost ? "No connection to the server" : "Connecting to the server");
+    return none(
+      "unreachable",
+      lost ? "offline" : "connecting",
+      lost ? "No connection to the server" : "Connecting to the server",
+    );
   }
   if (!status) return none("lost", "removed", "The server no longer has this camera");
   const error = status.error ?? "";
   switch (status.state) {
     case "live":
-      return { shown: stale ? "late" : "live", badge: stale ? "late" : "live", why: "", error, hasData: true };
+      return {
+        shown: stale ? "late" : "live",
+        badge: stale ? "late" : "live",
+        why: "",
+        error,
+        hasData: true,
+      };
     case "stalled":
       return none("stalled", "stalled", "No new picture", error);
     case "connecting":

@@ -59,7 +59,11 @@ export function duration(seconds) {
   ]);
   const first = parts.findIndex(([value]) => value > 0);
   if (first < 0) return "0 s";
-  return parts.slice(first, first + 2).filter(([value]) => value > 0).map(([value, unit]) => `${value} ${unit}`).join(" ");
+  return parts
+    .slice(first, first + 2)
+    .filter(([value]) => value > 0)
+    .map(([value, unit]) => `${value} ${unit}`)
+    .join(" ");
 }
 
 /**

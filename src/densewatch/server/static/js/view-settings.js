@@ -34,7 +34,10 @@ export class ViewSettings extends EventTarget {
   /** @param {Partial<Pick<ViewSettings, "threshold" | "only" | "shapes">>} change */
   set(change) {
     Object.assign(this, change);
-    localStorage.setItem(this.#key, JSON.stringify({ threshold: this.threshold, only: this.only, shapes: this.shapes }));
+    localStorage.setItem(
+      this.#key,
+      JSON.stringify({ threshold: this.threshold, only: this.only, shapes: this.shapes }),
+    );
     this.dispatchEvent(new Event("change"));
   }
 

@@ -57,31 +57,75 @@ export class EditorPanel extends EventTarget {
     const { camera } = this.view;
     this.close();
     const row = (/** @type {Kind} */ kind, /** @type {string} */ id, /** @type {string} */ text) => {
-      const button = h("button", { type: "button", class: "small", "data-shape": `${kind}/${id}`, "aria-label": `Change ${text}`, onclick: () => this.#change(kind, id) }, "Change");
-      return h("li", {}, h("span", { class: `key key-${kind}`, "aria-hidden": "true" }), h("span", { class: "grow" }, text), button);
+      const button = h(
+        "button",
+        {
+          type: "button",
+          class: "small",
+          "data-shape": `${kind}/${id}`,
+          "aria-label": `Change ${text}`,
+          onclick: () => this.#change(kind, id),
+        },
+        "Change",
+      );
+      return h(
+        "li",
+        {},
+        h("span", { class: `key key-${kind}`, "aria-hidden": "true" }),
+        h("span", { class: "grow" }, text),
+        button,
+      );
     };
     const rows = [
       ...Object.keys(camera.zones).map((id) => row("zone", id, id)),
       ...Object.keys(camera.lines).map((id) => row("line", id, id)),
-      ...(this.app.may("admin") ? camera.masks.map((_, index) => row("mask", String(index), `Mask ${index + 1}`)) : []),
+      ...(this.app.may("admin")
+        ? camera.masks.map((_, index) => row("mask", String(index), `Mask ${index + 1}`))
+        : []),
     ];
     /** @type {Kind[]} */
     const kinds = this.app.may("admin") ? ["zone", "line", "mask"] : ["zone", "line"];
     const draw = kinds.map((kind) =>
-      h("button", { type: "button", "data-draw": kind, "aria-label": `Draw a ${kind}`, onclick: () => this.#begin(new Draft(kind, "", [], {})) }, capital(kind)),
+      h(
+        "button",
+        {
+          type: "button",
+          "data-draw": kind,
+          "aria-label": `Draw a ${kind}`,
+          onclick: () => this.#begin(new Draft(kind, "", [], {})),
+        },
+        capital(kind),
+      ),
     );
     const type = kinds.map((kind) =>
-      h("button", { type: "button", class: "small link", "data-type": kind, "aria-label": `A ${kind} by numbers`, onclick: () => this.#byNumbers(kind) }, capital(kind)),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "small link",
+          "data-type": kind,
+          "aria-label": `A ${kind} by numbers`,
+          onclick: () => this.#byNumbers(kind),
+        },
+        capital(kind),
+      ),
     );
     this.element.replaceChildren(
       h("h2", {}, "Zones and lines"),
-      rows.length ? h("ul", { class: "shape-list" }, rows) : h("p", { class: "hint" }, "None yet. A zone counts what is in it; a line counts what goes over it."),
+      rows.length
+        ? h("ul", { class: "shape-list" }, rows)
+        : h(
+            "p",
+            { class: "hint" },
+            "None yet. A zone counts what is in it; a line counts what goes over it.",
+          ),
       h("div", { class: "row" }, h("span", { class: "row-name" }, "Draw"), draw),
       h("div", { class: "row" }, h("span", { class: "row-name" }, "By numbers"), type),
     );
     this.view.drawShapes();
     const wanted = focus ? this.element.querySelector(`[data-shape="${focus}"]`) : null;
-    if (focus !== undefined) /** @type {HTMLElement | null} */ (wanted ?? this.element.querySelector("[data-draw]"))?.focus();
+    if (focus !== undefined)
+      /** @type {HTMLElement | null} */ (wanted ?? this.element.querySelector("[data-draw]"))?.focus();
   }
 
   /** @param {Kind} kind */
@@ -126,7 +170,8 @@ export class EditorPanel extends EventTarget {
       draft.addEventListener("finish", () => {
         const details = form.querySelector("details.points");
         if (details instanceof HTMLDetailsElement) details.open = true;
-        if (this.#draft === draft) first?.focus({ preventScroll: matchMedia("(max-width: 60rem)").matches === false });
+        if (this.#draft === draft)
+          first?.focus({ preventScroll: matchMedia("(max-width: 60rem)").matches === false });
         announce(`${draft.kind} with ${draft.points.length} points. Give it a name and save.`);
       });
     } else {
@@ -151,7 +196,8 @@ export class EditorPanel extends EventTarget {
       return;
     }
     const known = kind === "zone" ? camera.zones : camera.lines;
-    if (draft.isNew && Object.hasOwn(known, id)) throw new Error(`There is a ${kind} ${id} already. Choose another name.`);
+    if (draft.isNew && Object.hasOwn(known, id))
+      throw new Error(`There is a ${kind} ${id} already. Choose another name.`);
     if (kind === "zone") {
       this.#take(await api.put(path`cameras/${camera.id}/zones/${id}`, { ...settings, points }));
     } else {

@@ -4,7 +4,7 @@
  */
 
 import { s } from "../dom.js";
-import { arrow, inArrow, pixelPoints } from "../shapes.js";
+import { arrow, arrowTag, inArrow, pixelPoints } from "../shapes.js";
 import { distance, middle, point } from "./geometry.js";
 
 /** @typedef {import("../types.js").Point} Point */
@@ -15,7 +15,8 @@ const STEP = 0.005;
 const BIG_STEP = 0.05;
 /** @type {Record<string, [number, number]>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const HELP = "Drawing area. Arrow keys move the cross, with Shift faster; Space sets a point; Enter ends; Escape cancels.";
+const HELP =
+  "Drawing area. Arrow keys move the cross, with Shift faster; Space sets a point; Enter ends; Escape cancels.";
 
 export class Stage {
   #dragged = -1;
@@ -63,17 +64,25 @@ export class Stage {
   render = () => {
     const { draft, svg } = this;
     const { width, height } = this.view.size;
-    const focused = svg.contains(document.activeElement) ? /** @type {SVGElement} */ (document.activeElement) : null;
+    const focused = svg.contains(document.activeElement)
+      ? /** @type {SVGElement} */ (document.activeElement)
+      : null;
     const index = focused?.dataset.point;
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.classList.toggle("drawing", draft.drawing);
     if (draft.drawing) {
-      for (const [name, value] of [["tabindex", "0"], ["role", "application"], ["aria-label", HELP]]) svg.setAttribute(name, value);
+      for (const [name, value] of [
+        ["tabindex", "0"],
+        ["role", "application"],
+        ["aria-label", HELP],
+      ])
+        svg.setAttribute(name, value);
     } else {
       for (const name of ["tabindex", "role", "aria-label"]) svg.removeAttribute(name);
     }
     svg.replaceChildren(...this.#outline(), ...this.#handles());
-    if (index !== undefined) /** @type {SVGElement | null} */ (svg.querySelector(`[data-point="${index}"]`))?.focus();
+    if (index !== undefined)
+      /** @type {SVGElement | null} */ (svg.querySelector(`[data-point="${index}"]`))?.focus();
   };
 
   /** @returns {SVGElement[]} */
@@ -88,7 +97,7 @@ export class Stage {
     );
     if (draft.kind === "line" && points.length === 2) {
       const { from, to } = inArrow(points[0], points[1], size, 36);
-      parts.push(s("g", { class: "draft-arrow" }, arrow(from, to), s("text", { x: to[0] + 6, y: to[1] + 4 }, "in")));
+      parts.push(s("g", { class: "draft-arrow" }, arrow(from, to), arrowTag(from, to, size, "in")));
     }
     if (draft.drawing && this.#byKeys && document.activeElement === this.svg) {
       const [x, y] = [this.#cursor[0] * size.width, this.#cursor[1] * size.height];
@@ -106,12 +115,23 @@ export class Stage {
       const keys = draft.drawing ? {} : { tabindex: 0, role: "button", "aria-label": label };
       const end = draft.drawing && index === 0 && draft.kind !== "line" && draft.isWhole;
       const at = { cx: x * size.width, cy: y * size.height, r: end ? 10 : 7 };
-      return s("circle", { ...at, ...keys, class: end ? "handle handle-end" : "handle", "data-point": index });
+      return s("circle", {
+        ...at,
+        ...keys,
+        class: end ? "handle handle-end" : "handle",
+        "data-point": index,
+      });
     });
     if (draft.drawing || draft.kind === "line" || draft.points.length >= draft.most) return parts;
     const between = draft.points.map((from, index) => {
       const [x, y] = middle(from, draft.points[(index + 1) % draft.points.length]);
-      return s("circle", { cx: x * size.width, cy: y * size.height, r: 5, class: "handle-between", "data-between": index });
+      return s("circle", {
+        cx: x * size.width,
+        cy: y * size.height,
+        r: 5,
+        class: "handle-between",
+        "data-between": index,
+      });
     });
     return [...between, ...parts];
   }
@@ -198,7 +218,9 @@ export class Stage {
 
   /** @param {KeyboardEvent} event */
   #onAnyKey = (event) => {
-    const typing = /** @type {Element} */ (event.target).closest?.("input, select, textarea, button, summary, a, dialog");
+    const typing = /** @type {Element} */ (event.target).closest?.(
+      "input, select, textarea, button, summary, a, dialog",
+    );
     if (event.key === "Escape") {
       this.cancel();
     } else if (event.key === "Enter" && this.draft.drawing && !typing) {

@@ -16,7 +16,16 @@ export async function accountTab({ api, session }) {
   const again = h("input", { type: "password", autocomplete: "new-password", required: true });
   const notes = h("div");
   const button = h("button", { class: "primary" }, "Change password");
-  const form = h("form", { class: "panel narrow" }, h("h2", {}, "Change password"), field("Password of now", old), field("New password", fresh), field("New password once more", again), notes, button);
+  const form = h(
+    "form",
+    { class: "panel narrow" },
+    h("h2", {}, "Change password"),
+    field("Password of now", old),
+    field("New password", fresh),
+    field("New password once more", again),
+    notes,
+    button,
+  );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (fresh.value !== again.value) {
@@ -27,7 +36,9 @@ export async function accountTab({ api, session }) {
     try {
       await api.put("session/password", { old: old.value, new: fresh.value });
       form.reset();
-      notes.replaceChildren(h("p", { class: "note note-good", role: "status" }, "Changed. Your other sessions have ended."));
+      notes.replaceChildren(
+        h("p", { class: "note note-good", role: "status" }, "Changed. Your other sessions have ended."),
+      );
     } catch (error) {
       notes.replaceChildren(errorNote(error));
     } finally {

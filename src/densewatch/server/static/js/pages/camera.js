@@ -4,12 +4,13 @@
  */
 
 import { path } from "../api.js";
-import { CameraView, countsText } from "../camera-view.js";
+import { CameraView } from "../camera-view.js";
 import { h } from "../dom.js";
 import { caption, isSure } from "../draw.js";
 import { EditorPanel } from "../editor/panel.js";
 import { filterBar } from "../filter-bar.js";
 import { hash } from "../router.js";
+import { countsText } from "../tally.js";
 import { duration } from "../times.js";
 import { announceStates } from "./wall.js";
 
@@ -33,7 +34,9 @@ export async function cameraPage(app, route) {
   const objects = objectsPanel(view);
   const facts = factsPanel(app, camera.id);
   const editor = app.may("operator") ? new EditorPanel(app, view) : null;
-  const timer = window.setInterval(() => [now, objects, facts].forEach((panel) => panel.refresh()), REFRESH_MS);
+  const refresh = () => [now, objects, facts].forEach((panel) => panel.refresh());
+  const timer = window.setInterval(refresh, REFRESH_MS);
+  view.addEventListener("first", refresh);
   const links = h(
     "p",
     { class: "links" },
@@ -43,11 +46,26 @@ export async function cameraPage(app, route) {
   const element = h(
     "div",
     { class: "camera-page" },
-    h("div", { class: "page-head" }, h("a", { class: "back", href: "#/wall" }, "Cameras"), h("h1", {}, name), view.badge, view.ageText, links),
+    h(
+      "div",
+      { class: "page-head" },
+      h("a", { class: "back", href: "#/wall" }, "Cameras"),
+      h("h1", {}, name),
+      view.badge,
+      view.ageText,
+      links,
+    ),
     h(
       "div",
       { class: "camera-columns" },
-      h("div", { class: "camera-main" }, h("div", { class: "stage" }, view.element), view.tally, filterBar(app.view, camera.labels), objects.element),
+      h(
+        "div",
+        { class: "camera-main" },
+        h("div", { class: "stage" }, view.element),
+        view.tally,
+        filterBar(app.view, camera.labels),
+        objects.element,
+      ),
       h("div", { class: "camera-side" }, editor?.element, now.element, facts.element),
     ),
   );
@@ -131,9 +149,13 @@ function objectsPanel(view) {
   const refresh = () => {
     const result = current(view);
     const objects = view.app.view.apply(result?.detections ?? []);
-    summary.textContent = result ? `Objects: ${objects.length}${result.saturated ? " or more" : ""}` : "Objects: no data";
+    summary.textContent = result
+      ? `Objects: ${objects.length}${result.saturated ? " or more" : ""}`
+      : "Objects: no data";
     if (!element.open) return;
-    body.replaceChildren(...(result ? objects.slice(0, MOST_ROWS).map((item) => tableRow(objectCells(result, item))) : []));
+    body.replaceChildren(
+      ...(result ? objects.slice(0, MOST_ROWS).map((item) => tableRow(objectCells(result, item))) : []),
+    );
   };
   element.addEventListener("toggle", refresh);
   refresh();
@@ -168,7 +190,10 @@ function factsPanel(app, id) {
     const status = app.live.statuses.get(id);
     if (!status) return;
     const by = (/** @type {Record<string, number>} */ figures) =>
-      Object.entries(figures).filter(([, count]) => count).map(([why, count]) => `${why} ${count}`).join(", ") || "none";
+      Object.entries(figures)
+        .filter(([, count]) => count)
+        .map(([why, count]) => `${why} ${count}`)
+        .join(", ") || "none";
     const rows = [
       ["Source", status.address],
       ["State", `${status.state}, for ${duration(Date.now() / 1000 - status.since)}`],
@@ -194,11 +219,20 @@ function factsPanel(app, id) {
  * @returns {HTMLElement}
  */
 function table(caption, heads, body) {
-  const head = h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)));
+  const head = h(
+    "tr",
+    {},
+    heads.map((text) => h("th", { scope: "col" }, text)),
+  );
   return h("div", { class: "scroll" }, h("table", {}, h("caption", {}, caption), h("thead", {}, head), body));
 }
 
 /** @param {string[]} cells */
 function tableRow([first, ...rest]) {
-  return h("tr", {}, h("th", { scope: "row" }, first), rest.map((text) => h("td", {}, text)));
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, first),
+    rest.map((text) => h("td", {}, text)),
+  );
 }

@@ -44,7 +44,9 @@ export async function eventsPage(app, { query }) {
     try {
       const answer = await app.api.get("events", { ...asked, limit: PAGE, before });
       if (mine !== turn) return;
-      const cards = answer.events.map((/** @type {KeptEvent} */ event) => eventCard(app, cameras, event, viewer.open));
+      const cards = answer.events.map((/** @type {KeptEvent} */ event) =>
+        eventCard(app, cameras, event, viewer.open),
+      );
       shown = before ? [...shown, ...answer.events] : answer.events;
       next = answer.next;
       if (before) list.append(...cards);
@@ -69,7 +71,16 @@ export async function eventsPage(app, { query }) {
   const again = h("button", { type: "button", onclick: () => load(null) }, "Refresh");
   return {
     title: "Events",
-    element: h("div", { class: "events-page" }, h("div", { class: "page-head" }, h("h1", {}, "Events"), again, exports), form.element, notes, list, more, viewer.element),
+    element: h(
+      "div",
+      { class: "events-page" },
+      h("div", { class: "page-head" }, h("h1", {}, "Events"), again, exports),
+      form.element,
+      notes,
+      list,
+      more,
+      viewer.element,
+    ),
     close: () => {
       turn += 1;
     },
@@ -84,16 +95,39 @@ export async function eventsPage(app, { query }) {
 function eventsForm(cameras, query, onChange) {
   const chosen = (/** @type {string} */ name) => query.get(name) ?? "";
   const all = (/** @type {string} */ text) => /** @type {[string, string]} */ (["", text]);
-  const camera = select([all("all cameras"), ...cameras.map(({ id, name }) => /** @type {[string, string]} */ ([id, name ?? id]))], chosen("camera"));
+  const camera = select(
+    [
+      all("all cameras"),
+      ...cameras.map(({ id, name }) => /** @type {[string, string]} */ ([id, name ?? id])),
+    ],
+    chosen("camera"),
+  );
   const zone = h("select");
-  const label = select([all("all classes"), ...allLabels(cameras).map((name) => /** @type {[string, string]} */ ([name, name]))], chosen("label"));
-  const kind = select([all("all kinds"), ["presence", "came and went"], ["crossing", "went over a line"]], chosen("kind"));
-  const start = h("input", { type: "datetime-local", value: chosen("start") ? toInput(Number(chosen("start"))) : "" });
-  const end = h("input", { type: "datetime-local", value: chosen("end") ? toInput(Number(chosen("end"))) : "" });
+  const label = select(
+    [all("all classes"), ...allLabels(cameras).map((name) => /** @type {[string, string]} */ ([name, name]))],
+    chosen("label"),
+  );
+  const kind = select(
+    [all("all kinds"), ["presence", "came and went"], ["crossing", "went over a line"]],
+    chosen("kind"),
+  );
+  const start = h("input", {
+    type: "datetime-local",
+    value: chosen("start") ? toInput(Number(chosen("start"))) : "",
+  });
+  const end = h("input", {
+    type: "datetime-local",
+    value: chosen("end") ? toInput(Number(chosen("end"))) : "",
+  });
   const fillZones = (/** @type {string} */ wanted) => {
     const some = cameras.filter(({ id }) => !camera.value || id === camera.value);
-    const ids = [...new Set(some.flatMap(({ zones, lines }) => [...Object.keys(zones), ...Object.keys(lines)]))];
-    zone.replaceChildren(h("option", { value: "" }, "everywhere"), ...ids.map((id) => h("option", { value: id }, id)));
+    const ids = [
+      ...new Set(some.flatMap(({ zones, lines }) => [...Object.keys(zones), ...Object.keys(lines)])),
+    ];
+    zone.replaceChildren(
+      h("option", { value: "" }, "everywhere"),
+      ...ids.map((id) => h("option", { value: id }, id)),
+    );
     zone.value = ids.includes(wanted) ? wanted : "";
   };
   fillZones(chosen("zone"));
@@ -113,7 +147,14 @@ function eventsForm(cameras, query, onChange) {
   const seconds = (/** @type {HTMLInputElement} */ input) => (input.value ? fromInput(input.value) : "");
   return {
     element,
-    read: () => ({ camera: camera.value, zone: zone.value, label: label.value, kind: kind.value, start: seconds(start), end: seconds(end) }),
+    read: () => ({
+      camera: camera.value,
+      zone: zone.value,
+      label: label.value,
+      kind: kind.value,
+      start: seconds(start),
+      end: seconds(end),
+    }),
   };
 }
 
@@ -129,7 +170,7 @@ function headline(event) {
 /** @param {KeptEvent} event */
 function lasted(event) {
   if (event.kind === "crossing") return "";
-  return event.end_time === null ? "still there" : `for ${duration(event.end_time - event.start_time)}`;
+  return event.end_time === null ? "still there" : duration(event.end_time - event.start_time);
 }
 
 /**
@@ -148,12 +189,22 @@ function cameraName(cameras, id) {
  */
 function eventCard(app, cameras, event, open) {
   const color = classColor(app.labels, event.label);
-  const button = h("button", { type: "button", class: "event-open", onclick: () => open(event) }, snapshot(event, color, true), h("span", { class: "event-head" }, headline(event)));
+  const button = h(
+    "button",
+    { type: "button", class: "event-open", onclick: () => open(event) },
+    snapshot(event, color, true),
+    h("span", { class: "event-head" }, headline(event)),
+  );
   return h(
     "li",
     { class: "event panel", "data-event": event.id },
     button,
-    h("p", { class: "event-text" }, h("span", {}, cameraName(cameras, event.camera)), h("span", {}, time(event.start_time), lasted(event) && ` · ${lasted(event)}`)),
+    h(
+      "p",
+      { class: "event-text" },
+      h("span", {}, cameraName(cameras, event.camera)),
+      h("span", {}, time(event.start_time), lasted(event) && ` · ${lasted(event)}`),
+    ),
   );
 }
 
@@ -168,7 +219,12 @@ function eventViewer(app, cameras, all) {
   const close = h("button", { type: "button", onclick: () => element.close() }, "Close");
   const newer = h("button", { type: "button", onclick: () => go(-1) }, "Newer");
   const older = h("button", { type: "button", onclick: () => go(1) }, "Older");
-  const element = h("dialog", { class: "event-view", "aria-label": "Event" }, body, h("div", { class: "row" }, newer, older, h("span", { class: "push" }, close)));
+  const element = h(
+    "dialog",
+    { class: "event-view", "aria-label": "Event" },
+    body,
+    h("div", { class: "row" }, newer, older, h("span", { class: "push" }, close)),
+  );
   let index = 0;
   const show = () => {
     const events = all();
@@ -179,14 +235,20 @@ function eventViewer(app, cameras, all) {
     const rows = /** @type {Array<[string, import("../dom.js").Child]>} */ ([
       ["Camera", h("a", { href: hash(["camera", event.camera]) }, cameraName(cameras, event.camera))],
       ["From", time(event.start_time)],
-      ...(event.kind === "presence" ? [["To", event.end_time === null ? "still there" : time(event.end_time)]] : []),
+      ...(event.kind === "presence"
+        ? [["To", event.end_time === null ? "still there" : time(event.end_time)]]
+        : []),
       ["Best score", event.top_score.toFixed(2)],
       ["Track", `#${event.track}`],
     ]);
     body.replaceChildren(
       h("h2", {}, headline(event)),
       snapshot(event, classColor(app.labels, event.label), false),
-      h("dl", { class: "facts" }, rows.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)])),
+      h(
+        "dl",
+        { class: "facts" },
+        rows.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]),
+      ),
     );
   };
   const go = (/** @type {number} */ by) => {

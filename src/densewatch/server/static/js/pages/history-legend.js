@@ -29,7 +29,13 @@ export function legend(grid, lines, hidden, isCrossing, onChange) {
     const swatch = h("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.backgroundColor = line.color;
     const value = h("span", { class: "legend-value" });
-    const button = h("button", { type: "button", class: "legend-item", "aria-pressed": !hidden.has(line.label) ? "true" : "false" }, swatch, line.label, value);
+    const button = h(
+      "button",
+      { type: "button", class: "legend-item", "aria-pressed": !hidden.has(line.label) ? "true" : "false" },
+      swatch,
+      line.label,
+      value,
+    );
     button.addEventListener("click", () => {
       if (!hidden.delete(line.label)) hidden.add(line.label);
       button.setAttribute("aria-pressed", String(!hidden.has(line.label)));
@@ -49,10 +55,21 @@ export function legend(grid, lines, hidden, isCrossing, onChange) {
     when.textContent = `${localTime(start, "short")} (${utc(start)}): ${share === 0 ? "no data" : `${Math.round(share * 100)} % observed`}`;
     for (const { line, value } of rows) {
       if (share === 0) value.textContent = "no data";
-      else if (isCrossing) value.textContent = `${bare(line.entered[index])} in, ${bare(line.left[index])} out`;
-      else value.textContent = `${decimal(line.mean[index])} (${bare(line.minimum[index])}–${bare(line.maximum[index])})`;
+      else if (isCrossing)
+        value.textContent = `${bare(line.entered[index])} in, ${bare(line.left[index])} out`;
+      else
+        value.textContent = `${decimal(line.mean[index])} (${bare(line.minimum[index])}–${bare(line.maximum[index])})`;
     }
   };
-  const element = h("div", { class: "legend" }, when, h("div", { class: "legend-items", role: "group", "aria-label": "Classes in the chart" }, rows.map(({ button }) => button)));
+  const element = h(
+    "div",
+    { class: "legend" },
+    when,
+    h(
+      "div",
+      { class: "legend-items", role: "group", "aria-label": "Classes in the chart" },
+      rows.map(({ button }) => button),
+    ),
+  );
   return { element, point };
 }

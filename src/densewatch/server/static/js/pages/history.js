@@ -16,7 +16,12 @@ import { bare, decimal, legend } from "./history-legend.js";
 /** @typedef {Awaited<ReturnType<typeof ask>>["lines"]} Lines */
 
 /** @type {Array<[string, string, number]>} */
-const RANGES = [["1h", "1 hour", 3600], ["24h", "24 hours", 86_400], ["7d", "7 days", 604_800], ["custom", "Other", 0]];
+const RANGES = [
+  ["1h", "1 hour", 3600],
+  ["24h", "24 hours", 86_400],
+  ["7d", "7 days", 604_800],
+  ["custom", "Other", 0],
+];
 const REFRESH_MS = 60_000;
 const MOST_SHOWN = 6; // at first; more lines than this confuse
 
@@ -58,7 +63,13 @@ export async function historyPage(app, { query }) {
   else result.append(h("p", { class: "note" }, "No camera is configured."));
   return {
     title: "History",
-    element: h("div", { class: "history-page" }, h("div", { class: "page-head" }, h("h1", {}, "History")), form.element, result),
+    element: h(
+      "div",
+      { class: "history-page" },
+      h("div", { class: "page-head" }, h("h1", {}, "History")),
+      form.element,
+      result,
+    ),
     close() {
       turn += 1;
       clearInterval(timer);
@@ -74,27 +85,47 @@ export async function historyPage(app, { query }) {
  */
 function historyForm(cameras, query, onChange) {
   const chosen = (/** @type {string} */ name) => query.get(name) ?? "";
-  const camera = select(cameras.map(({ id, name }) => [id, name ?? id]), chosen("camera"));
+  const camera = select(
+    cameras.map(({ id, name }) => [id, name ?? id]),
+    chosen("camera"),
+  );
   const place = h("select");
   const label = h("select");
-  const range = select(RANGES.map(([id, text]) => [id, text]), chosen("range") || (chosen("start") ? "custom" : "1h"));
+  const range = select(
+    RANGES.map(([id, text]) => [id, text]),
+    chosen("range") || (chosen("start") ? "custom" : "1h"),
+  );
   const now = Date.now() / 1000;
-  const start = h("input", { type: "datetime-local", value: toInput(Number(chosen("start")) || now - 86_400) });
+  const start = h("input", {
+    type: "datetime-local",
+    value: toInput(Number(chosen("start")) || now - 86_400),
+  });
   const end = h("input", { type: "datetime-local", value: toInput(Number(chosen("end")) || now) });
   const custom = h("div", { class: "row" }, field("From", start), field("To", end));
   const fillPlaces = (/** @type {string} */ wanted, /** @type {string} */ wantedLabel) => {
-    const { zones, lines, labels } = cameras.find(({ id }) => id === camera.value) ?? { zones: {}, lines: {}, labels: /** @type {string[]} */ ([]) };
+    const { zones, lines, labels } = cameras.find(({ id }) => id === camera.value) ?? {
+      zones: {},
+      lines: {},
+      labels: /** @type {string[]} */ ([]),
+    };
     const places = [
       h("option", { value: "" }, "whole picture"),
       ...Object.keys(zones).map((id) => h("option", { value: `zone/${id}` }, `zone ${id}`)),
       ...Object.keys(lines).map((id) => h("option", { value: `line/${id}` }, `line ${id} (crossings)`)),
     ];
     place.replaceChildren(...places);
-    label.replaceChildren(h("option", { value: "" }, "all classes"), ...labels.map((name) => h("option", { value: name }, name)));
+    label.replaceChildren(
+      h("option", { value: "" }, "all classes"),
+      ...labels.map((name) => h("option", { value: name }, name)),
+    );
     place.value = places.some((option) => option.value === wanted) ? wanted : "";
     label.value = labels.includes(wantedLabel) ? wantedLabel : "";
   };
-  const zoneOrLine = chosen("zone") ? `zone/${chosen("zone")}` : chosen("line") ? `line/${chosen("line")}` : "";
+  const zoneOrLine = chosen("zone")
+    ? `zone/${chosen("zone")}`
+    : chosen("line")
+      ? `line/${chosen("line")}`
+      : "";
   fillPlaces(zoneOrLine, chosen("label"));
   camera.addEventListener("change", () => fillPlaces("", label.value));
   const element = h(
@@ -111,7 +142,11 @@ function historyForm(cameras, query, onChange) {
   showCustom();
   element.addEventListener("change", () => {
     showCustom();
-    end.setCustomValidity(range.value === "custom" && !(fromInput(end.value) > fromInput(start.value)) ? "The end must lie after the start." : "");
+    end.setCustomValidity(
+      range.value === "custom" && !(fromInput(end.value) > fromInput(start.value))
+        ? "The end must lie after the start."
+        : "",
+    );
     if (element.reportValidity()) onChange();
   });
   const where = () => ({
@@ -170,7 +205,14 @@ function draw(question, { grid, lines }, hiddenBefore) {
 
 /** @param {Record<string, any>} line */
 function most(line) {
-  return Math.max(0, ...(line.mean ?? line.entered.map((/** @type {number | null} */ value, /** @type {number} */ index) => (value ?? 0) + (line.left[index] ?? 0))));
+  return Math.max(
+    0,
+    ...(line.mean ??
+      line.entered.map(
+        (/** @type {number | null} */ value, /** @type {number} */ index) =>
+          (value ?? 0) + (line.left[index] ?? 0),
+      )),
+  );
 }
 
 /**
@@ -181,11 +223,15 @@ function most(line) {
  * @param {boolean} isCrossing
  */
 function sentence(question, grid, lines, isCrossing) {
-  const what = isCrossing ? `Crossings of ${question.line}` : `Counts in ${question.zone || "the whole picture"}`;
+  const what = isCrossing
+    ? `Crossings of ${question.line}`
+    : `Counts in ${question.zone || "the whole picture"}`;
   const bins = `by ${duration(grid.seconds)}, from ${localTime(grid.start, "short")} to ${localTime(grid.end, "short")}`;
   const gaps = gapsOf(grid);
   const lost = gaps.reduce((all, [from, to]) => all + to - from, 0);
-  const missing = !gaps.length ? "No gaps." : `${gaps.length === 1 ? "One gap" : `${gaps.length} gaps`} without data, ${duration(lost)} in all.`;
+  const missing = !gaps.length
+    ? "No gaps."
+    : `${gaps.length === 1 ? "One gap" : `${gaps.length} gaps`} without data, ${duration(lost)} in all.`;
   const seen = lines.length || lost === grid.times.length * grid.seconds ? "" : " Nothing was seen.";
   const shape = isCrossing ? "Bars: in above, out below." : "Line: mean; band: least to most.";
   return `${what} ${bins}. ${missing}${seen} ${shape}`;
@@ -197,7 +243,11 @@ function sentence(question, grid, lines, isCrossing) {
  * @param {boolean} isCrossing
  */
 function dataTable(grid, lines, isCrossing) {
-  const head = h("tr", {}, ["From", ...lines.map(({ label }) => label), "Observed"].map((text) => h("th", { scope: "col" }, text)));
+  const head = h(
+    "tr",
+    {},
+    ["From", ...lines.map(({ label }) => label), "Observed"].map((text) => h("th", { scope: "col" }, text)),
+  );
   const cell = (/** @type {Record<string, any>} */ line, /** @type {number} */ index) => {
     if (grid.observed[index] === 0) return "no data";
     if (isCrossing) return `${bare(line.entered[index])} in, ${bare(line.left[index])} out`;
@@ -216,7 +266,12 @@ function dataTable(grid, lines, isCrossing) {
   const body = h("tbody");
   const caption = isCrossing ? "Crossings in and out" : "Mean (least–most)";
   const table = h("table", { class: "data" }, h("caption", {}, caption), h("thead", {}, head), body);
-  const details = h("details", { class: "panel" }, h("summary", {}, "The same as a table"), h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": caption }, table));
+  const details = h(
+    "details",
+    { class: "panel" },
+    h("summary", {}, "The same as a table"),
+    h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": caption }, table),
+  );
   details.addEventListener("toggle", () => body.replaceChildren(...(details.open ? fill() : [])));
   return details;
 }

@@ -28,7 +28,9 @@ export async function keysTab(app) {
   const remove = async (/** @type {Key} */ key) => {
     try {
       await app.api.delete(path`api-keys/${key.id}`);
-      notes.replaceChildren(h("p", { class: "note note-good", role: "status" }, `The key ${key.name} is worth nothing any more.`));
+      notes.replaceChildren(
+        h("p", { class: "note note-good", role: "status" }, `The key ${key.name} is worth nothing any more.`),
+      );
       await load();
     } catch (error) {
       notes.replaceChildren(errorNote(error));
@@ -46,9 +48,25 @@ export async function keysTab(app) {
       return false;
     }
   });
-  const heads = ["Name", "Role", "Made", "Ends", "Last used", ""].map((text) => h("th", { scope: "col" }, text));
-  const table = h("table", { class: "data" }, h("caption", { class: "visually-hidden" }, "API keys"), h("thead", {}, h("tr", {}, heads)), body);
-  return { element: h("div", {}, notes, h("section", { class: "panel" }, h("h2", {}, "API keys"), h("div", { class: "scroll" }, table)), form) };
+  const heads = ["Name", "Role", "Made", "Ends", "Last used", ""].map((text) =>
+    h("th", { scope: "col" }, text),
+  );
+  const table = h(
+    "table",
+    { class: "data" },
+    h("caption", { class: "visually-hidden" }, "API keys"),
+    h("thead", {}, h("tr", {}, heads)),
+    body,
+  );
+  return {
+    element: h(
+      "div",
+      {},
+      notes,
+      h("section", { class: "panel" }, h("h2", {}, "API keys"), h("div", { class: "scroll" }, table)),
+      form,
+    ),
+  };
 }
 
 /**
@@ -57,23 +75,56 @@ export async function keysTab(app) {
  */
 function keyRow(key, remove) {
   const cell = h("td");
-  const button = h("button", { type: "button", class: "small danger", "aria-label": `Delete the key ${key.name}` }, "Delete");
+  const button = h(
+    "button",
+    { type: "button", class: "small danger", "aria-label": `Delete the key ${key.name}` },
+    "Delete",
+  );
   button.addEventListener("click", () => {
     const yes = h("button", { type: "button", class: "small danger", onclick: remove }, "Delete for good");
-    cell.replaceChildren(yes, " ", h("button", { type: "button", class: "small", onclick: () => cell.replaceChildren(button) }, "Keep"));
+    cell.replaceChildren(
+      yes,
+      " ",
+      h("button", { type: "button", class: "small", onclick: () => cell.replaceChildren(button) }, "Keep"),
+    );
     yes.focus();
   });
   cell.append(button);
-  const when = (/** @type {number | null} */ seconds) => h("td", {}, seconds === null ? "never" : time(seconds, "short"));
-  return h("tr", {}, h("th", { scope: "row" }, key.name), h("td", {}, key.role), when(key.created), when(key.expires), when(key.last_used), cell);
+  const when = (/** @type {number | null} */ seconds) =>
+    h("td", {}, seconds === null ? "never" : time(seconds, "short"));
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, key.name),
+    h("td", {}, key.role),
+    when(key.created),
+    when(key.expires),
+    when(key.last_used),
+    cell,
+  );
 }
 
 /** @param {(wanted: {name: string, role: string, expires: number | null}) => Promise<boolean>} make */
 function newKeyForm(make) {
   const name = h("input", { required: true, autocomplete: "off" });
   const role = select(ROLES, "viewer");
-  const days = select([["30", "in 30 days"], ["365", "in a year"], ["", "never"]], "365");
-  const form = h("form", { class: "panel narrow" }, h("h2", {}, "Make a key"), field("Name", name, "What uses it, such as prometheus."), field("Role", role), field("Ends", days), h("button", { class: "primary" }, "Make"));
+  const days = select(
+    [
+      ["30", "in 30 days"],
+      ["365", "in a year"],
+      ["", "never"],
+    ],
+    "365",
+  );
+  const form = h(
+    "form",
+    { class: "panel narrow" },
+    h("h2", {}, "Make a key"),
+    field("Name", name, "What uses it, such as prometheus."),
+    field("Role", role),
+    field("Ends", days),
+    h("button", { class: "primary" }, "Make"),
+  );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const expires = days.value ? Math.round(Date.now() / 1000 + Number(days.value) * DAY_S) : null;
@@ -87,7 +138,12 @@ function newKeyForm(make) {
  * @param {string} key shown this once
  */
 function keyNote(name, key) {
-  const shown = h("input", { class: "key-text", readonly: true, value: key, "aria-label": `The key ${name}` });
+  const shown = h("input", {
+    class: "key-text",
+    readonly: true,
+    value: key,
+    "aria-label": `The key ${name}`,
+  });
   const copy = h("button", { type: "button" }, "Copy");
   copy.addEventListener("click", async () => {
     shown.select();
@@ -101,7 +157,13 @@ function keyNote(name, key) {
   return h(
     "div",
     { class: "note note-good", role: "status" },
-    h("p", {}, h("b", {}, name), ": copy the key now, it is not shown again. Machines send it as ", h("code", {}, "Authorization: Bearer …")),
+    h(
+      "p",
+      {},
+      h("b", {}, name),
+      ": copy the key now, it is not shown again. Machines send it as ",
+      h("code", {}, "Authorization: Bearer …"),
+    ),
     h("div", { class: "row tight" }, shown, copy),
   );
 }

@@ -37,7 +37,13 @@ export async function settingsPage(app, { parts }) {
   );
   return {
     title: `${tab.text} · System`,
-    element: h("div", { class: "settings-page" }, h("div", { class: "page-head" }, h("h1", {}, "System")), h("nav", { class: "tabs", "aria-label": "System" }, links), element),
+    element: h(
+      "div",
+      { class: "settings-page" },
+      h("div", { class: "page-head" }, h("h1", {}, "System")),
+      h("nav", { class: "tabs", "aria-label": "System" }, links),
+      element,
+    ),
     close,
   };
 }

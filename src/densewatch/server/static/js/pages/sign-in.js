@@ -15,11 +15,29 @@ import { themeButton } from "../theme.js";
  * @returns {HTMLElement}
  */
 export function signInPage(api, why, signedIn) {
-  const name = h("input", { name: "name", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true });
-  const password = h("input", { name: "password", type: "password", autocomplete: "current-password", required: true });
+  const name = h("input", {
+    name: "name",
+    autocomplete: "username",
+    autocapitalize: "none",
+    spellcheck: "false",
+    required: true,
+  });
+  const password = h("input", {
+    name: "password",
+    type: "password",
+    autocomplete: "current-password",
+    required: true,
+  });
   const button = h("button", { class: "primary wide" }, "Sign in");
   const note = h("div", {}, why && h("p", { class: "note", role: "status" }, why));
-  const form = h("form", { class: "panel sign-in-form" }, note, field("Name", name), field("Password", password), button);
+  const form = h(
+    "form",
+    { class: "panel sign-in-form" },
+    note,
+    field("Name", name),
+    field("Password", password),
+    button,
+  );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;

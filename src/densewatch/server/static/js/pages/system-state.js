@@ -25,7 +25,12 @@ function size(bytes) {
 
 /** @param {Record<string, number>} figures */
 function figures(figures) {
-  return Object.entries(figures).filter(([, count]) => count).map(([why, count]) => `${why} ${count}`).join(", ") || "–";
+  return (
+    Object.entries(figures)
+      .filter(([, count]) => count)
+      .map(([why, count]) => `${why} ${count}`)
+      .join(", ") || "–"
+  );
 }
 
 /**
@@ -38,7 +43,11 @@ function light(good, text) {
 
 /** @param {Array<[string, import("../dom.js").Children]>} rows */
 function facts(rows) {
-  return h("dl", { class: "facts" }, rows.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]));
+  return h(
+    "dl",
+    { class: "facts" },
+    rows.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]),
+  );
 }
 
 /**
@@ -61,7 +70,15 @@ export async function stateTab(app) {
     "table",
     { class: "data" },
     h("caption", { class: "visually-hidden" }, "Cameras"),
-    h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))),
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        heads.map((text) => h("th", { scope: "col" }, text)),
+      ),
+    ),
     body,
   );
   const showCameras = () => {
@@ -71,13 +88,23 @@ export async function stateTab(app) {
           "tr",
           {},
           h("th", { scope: "row" }, h("a", { href: hash(["camera", status.id]) }, status.id)),
-          h("td", {}, h("span", { class: "badge", "data-state": status.state }, status.state), ` ${duration(Date.now() / 1000 - status.since)}`),
+          h(
+            "td",
+            {},
+            h("span", { class: "badge", "data-state": status.state }, status.state),
+            ` ${duration(Date.now() / 1000 - status.since)}`,
+          ),
           h("td", {}, status.age_ms === null ? "no data" : age(status.age_ms)),
           h("td", {}, status.fps_in.toFixed(1)),
           h("td", {}, status.fps_out.toFixed(1)),
           h("td", {}, figures(status.dropped)),
           h("td", {}, figures(status.reconnects)),
-          h("td", { class: "wrap" }, status.address, status.error && h("div", { class: "hint" }, status.error)),
+          h(
+            "td",
+            { class: "wrap" },
+            status.address,
+            status.error && h("div", { class: "hint" }, status.error),
+          ),
         ),
       ),
     );
@@ -100,7 +127,17 @@ export async function stateTab(app) {
   const onStatus = () => !body.childElementCount && showCameras();
   app.live.addEventListener("status", onStatus);
   return {
-    element: h("div", {}, overview, h("section", { class: "panel" }, h("h2", {}, "Cameras"), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cameras" }, table))),
+    element: h(
+      "div",
+      {},
+      overview,
+      h(
+        "section",
+        { class: "panel" },
+        h("h2", {}, "Cameras"),
+        h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cameras" }, table),
+      ),
+    ),
     close() {
       clearInterval(timer);
       app.live.removeEventListener("status", onStatus);
@@ -114,15 +151,24 @@ export async function stateTab(app) {
  * @returns {HTMLElement[]}
  */
 function panels(system, ready) {
-  const panel = (/** @type {string} */ title, /** @type {HTMLElement} */ content) => h("section", { class: "panel" }, h("h2", {}, title), content);
-  const since = system.since ? [time(system.since), `, for ${duration(Date.now() / 1000 - system.since)}`] : "not yet";
+  const panel = (/** @type {string} */ title, /** @type {HTMLElement} */ content) =>
+    h("section", { class: "panel" }, h("h2", {}, title), content);
+  const since = system.since
+    ? [time(system.since), `, for ${duration(Date.now() / 1000 - system.since)}`]
+    : "not yet";
   const { writer, disk } = system;
   return [
     panel(
       "Service",
       facts([
         ["Ready", light(ready.ready, ready.ready ? "ready" : "not ready")],
-        ["Model", [light(ready.model, ready.model ? "loaded" : "not loaded"), ` ${system.model}, ${system.labels.length} classes`]],
+        [
+          "Model",
+          [
+            light(ready.model, ready.model ? "loaded" : "not loaded"),
+            ` ${system.model}, ${system.labels.length} classes`,
+          ],
+        ],
         ["Version", system.version],
         ["Since", since],
         ["Viewers", String(system.viewers)],
@@ -133,7 +179,10 @@ function panels(system, ready) {
       "Recording",
       facts([
         ["Store", light(ready.store, ready.store ? "can be written" : "cannot be written")],
-        ["Writer", [light(writer.state === "ok", writer.state.replaceAll("_", " ")), " since ", time(writer.since)]],
+        [
+          "Writer",
+          [light(writer.state === "ok", writer.state.replaceAll("_", " ")), " since ", time(writer.since)],
+        ],
         ...(writer.error ? [/** @type {[string, string]} */ (["Error", writer.error])] : []),
         ["Last write", writer.last_write === null ? "none yet" : time(writer.last_write)],
         ["Waiting", String(writer.queued)],

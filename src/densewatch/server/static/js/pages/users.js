@@ -43,8 +43,22 @@ export async function usersTab(app) {
   };
   await load();
   const heads = ["Name", "Role", "New password", ""].map((text) => h("th", { scope: "col" }, text));
-  const table = h("table", { class: "data" }, h("caption", { class: "visually-hidden" }, "Users"), h("thead", {}, h("tr", {}, heads)), body);
-  return { element: h("div", {}, notes, h("section", { class: "panel" }, h("h2", {}, "Users"), h("div", { class: "scroll" }, table)), newUserForm(app, attempt)) };
+  const table = h(
+    "table",
+    { class: "data" },
+    h("caption", { class: "visually-hidden" }, "Users"),
+    h("thead", {}, h("tr", {}, heads)),
+    body,
+  );
+  return {
+    element: h(
+      "div",
+      {},
+      notes,
+      h("section", { class: "panel" }, h("h2", {}, "Users"), h("div", { class: "scroll" }, table)),
+      newUserForm(app, attempt),
+    ),
+  };
 }
 
 /** @typedef {(action: () => Promise<unknown>, done: string) => Promise<boolean>} Attempt */
@@ -57,23 +71,57 @@ export async function usersTab(app) {
 function userRow(app, user, attempt) {
   const where = path`users/${user.name}`;
   const own = user.name === app.session.name;
-  const role = select(ROLES.map(([id]) => [id, id]), user.role, { "aria-label": `Role of ${user.name}`, disabled: own });
-  role.addEventListener("change", () => attempt(() => app.api.patch(where, { role: role.value }), `${user.name} is ${role.value} now.`));
-  const password = h("input", { type: "password", autocomplete: "new-password", "aria-label": `New password of ${user.name}`, required: true });
+  const role = select(
+    ROLES.map(([id]) => [id, id]),
+    user.role,
+    { "aria-label": `Role of ${user.name}`, disabled: own },
+  );
+  role.addEventListener("change", () =>
+    attempt(() => app.api.patch(where, { role: role.value }), `${user.name} is ${role.value} now.`),
+  );
+  const password = h("input", {
+    type: "password",
+    autocomplete: "new-password",
+    "aria-label": `New password of ${user.name}`,
+    required: true,
+  });
   const change = h("form", { class: "row tight" }, password, h("button", { class: "small" }, "Set"));
   change.addEventListener("submit", (event) => {
     event.preventDefault();
     attempt(() => app.api.patch(where, { password: password.value }), `The password of ${user.name} is set.`);
   });
   const cell = h("td");
-  const remove = h("button", { type: "button", class: "small danger", "aria-label": `Delete ${user.name}` }, "Delete");
+  const remove = h(
+    "button",
+    { type: "button", class: "small danger", "aria-label": `Delete ${user.name}` },
+    "Delete",
+  );
   remove.addEventListener("click", () => {
-    const yes = h("button", { type: "button", class: "small danger", onclick: () => attempt(() => app.api.delete(where), `${user.name} is deleted.`) }, `Delete ${user.name} for good`);
-    cell.replaceChildren(yes, " ", h("button", { type: "button", class: "small", onclick: () => cell.replaceChildren(remove) }, "Keep"));
+    const yes = h(
+      "button",
+      {
+        type: "button",
+        class: "small danger",
+        onclick: () => attempt(() => app.api.delete(where), `${user.name} is deleted.`),
+      },
+      `Delete ${user.name} for good`,
+    );
+    cell.replaceChildren(
+      yes,
+      " ",
+      h("button", { type: "button", class: "small", onclick: () => cell.replaceChildren(remove) }, "Keep"),
+    );
     yes.focus();
   });
   cell.append(own ? "you" : remove);
-  return h("tr", {}, h("th", { scope: "row" }, user.name), h("td", {}, role), h("td", {}, own ? h("a", { href: "#/settings/account" }, "in your account") : change), cell);
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, user.name),
+    h("td", {}, role),
+    h("td", {}, own ? h("a", { href: "#/settings/account" }, "in your account") : change),
+    cell,
+  );
 }
 
 /**
@@ -81,10 +129,23 @@ function userRow(app, user, attempt) {
  * @param {Attempt} attempt
  */
 function newUserForm(app, attempt) {
-  const name = h("input", { required: true, autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+  const name = h("input", {
+    required: true,
+    autocomplete: "off",
+    autocapitalize: "none",
+    spellcheck: "false",
+  });
   const password = h("input", { type: "password", required: true, autocomplete: "new-password" });
   const role = select(ROLES, "viewer");
-  const form = h("form", { class: "panel narrow" }, h("h2", {}, "Add a user"), field("Name", name), field("Password", password), field("Role", role), h("button", { class: "primary" }, "Add"));
+  const form = h(
+    "form",
+    { class: "panel narrow" },
+    h("h2", {}, "Add a user"),
+    field("Name", name),
+    field("Password", password),
+    field("Role", role),
+    h("button", { class: "primary" }, "Add"),
+  );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const body = { name: name.value, password: password.value, role: role.value };

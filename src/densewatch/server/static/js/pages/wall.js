@@ -28,8 +28,10 @@ export function announceStates(view) {
   let told = "";
   view.addEventListener("state", () => {
     const { badge, hasData, shown } = view.available;
-    const known = ["live", "late", "connecting"].includes(shown) && told === "";
-    if (!known) announce(`${view.camera.name ?? view.camera.id}: ${badge}${hasData ? "" : ", no data"}`);
+    const usual = told === "" && ["live", "late", "connecting"].includes(shown);
+    const ofServer = shown === "unreachable" || (told === "unreachable" && hasData); // said once for all
+    if (!usual && !ofServer)
+      announce(`${view.camera.name ?? view.camera.id}: ${badge}${hasData ? "" : ", no data"}`);
     told = shown;
   });
 }
@@ -42,7 +44,12 @@ function card(app, camera) {
   const view = new CameraView(app, camera, { fps: WALL_FPS });
   announceStates(view);
   const title = h("a", { href: hash(["camera", camera.id]) }, camera.name ?? camera.id);
-  const link = h("a", { href: hash(["camera", camera.id]), tabindex: -1, "aria-hidden": "true", class: "card-cover" });
+  const link = h("a", {
+    href: hash(["camera", camera.id]),
+    tabindex: -1,
+    "aria-hidden": "true",
+    class: "card-cover",
+  });
   view.element.append(link);
   const element = h(
     "li",
@@ -78,9 +85,19 @@ export async function wallPage(app) {
   const element = h(
     "div",
     { class: "wall-page" },
-    h("div", { class: "page-head" }, h("h1", {}, "Cameras"), summary, filterBar(app.view, allLabels(cameras))),
+    h(
+      "div",
+      { class: "page-head" },
+      h("h1", {}, "Cameras"),
+      summary,
+      filterBar(app.view, allLabels(cameras)),
+    ),
     cameras.length
-      ? h("ul", { class: `wall wall-${Math.min(cameras.length, 3)}` }, cards.map((item) => item.element))
+      ? h(
+          "ul",
+          { class: `wall wall-${Math.min(cameras.length, 3)}` },
+          cards.map((item) => item.element),
+        )
       : h("p", { class: "note" }, "No camera is configured. Add one to the site's file, and start again."),
   );
   return {

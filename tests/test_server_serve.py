@@ -1,0 +1,279 @@
+"""The server itself: TLS, certificates, ports, headers that are too long, and how it starts and ends."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography import x509
+
+from densewatch.server.serve import ServeError, Server, refuse_plain_http, serve, serving
+from densewatch.server.tls import (
+    Certificate,
+    TlsError,
+    fingerprint,
+    load,
+    own_certificate,
+    server_context,
+)
+from densewatch.site.settings import UNENCRYPTED, ServerSettings
+from fake_service import PASSWORD, fake_service, fake_site
+
+API = "/api/v1"
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("tls")
+    site = fake_site(folder, port=0, tls={"self_signed": True, "names": ["watch.example"]})
+    with serving(fake_service(folder, site=site)) as server:
+        yield server
+
+
+def trusting(server: Server) -> ssl.SSLContext:
+    """Return what trusts the server's own certificate, and no other."""
+    assert server.certificate is not None
+    return ssl.create_default_context(cafile=str(server.certificate.certificate))
+
+
+def test_who_trusts_the_own_certificate_signs_in(encrypted: Server) -> None:
+    assert encrypted.address.startswith("https://127.0.0.1:")
+    with httpx.Client(base_url=encrypted.address, verify=trusting(encrypted)) as client:
+        signed_in = client.post(f"{API}/session", json={"name": "viewer", "password": PASSWORD})
+        assert "Secure" in signed_in.headers["set-cookie"]
+        assert client.get(f"{API}/cameras").status_code == 200
+        assert "max-age" in client.get("/healthz").headers["Strict-Transport-Security"]
+        assert "server" not in client.get("/healthz").headers
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "watch.example"])
+def test_the_certificate_is_good_for_its_names(encrypted: Server, name: str) -> None:
+    port = int(encrypted.address.rstrip("/").rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port)) as line,
+        trusting(encrypted).wrap_socket(line, server_hostname=name) as safe,
+    ):
+        assert safe.version() in ("TLSv1.2", "TLSv1.3")
+
+
+@pytest.mark.parametrize("how", ["nobody trusts it", "another name", "old TLS", "no TLS"])
+def test_what_is_not_safe_is_refused(encrypted: Server, how: str) -> None:
+    port = int(encrypted.address.rstrip("/").rpartition(":")[2])
+    context = ssl.create_default_context() if how == "nobody trusts it" else trusting(encrypted)
+    if how == "old TLS":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
+    if how == "no TLS":
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"http://127.0.0.1:{port}/healthz")
+        return
+    name = "evil.example" if how == "another name" else "localhost"
+    with socket.create_connection(("127.0.0.1", port)) as line, pytest.raises(ssl.SSLError):
+        context.wrap_socket(line, server_hostname=name)
+
+
+def test_a_certificate_is_kept_and_renewed_in_time(tmp_path: Path) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    made = own_certificate(tmp_path / "tls", {"a.example"}, now)
+    first = fingerprint(made)
+    assert made.key.stat().st_mode & 0o777 == 0o600
+    assert made.key.parent.stat().st_mode & 0o077 == 0
+    assert fingerprint(own_certificate(tmp_path / "tls", {"a.example"}, now + timedelta(days=360))) == first
+    in_time = now + timedelta(days=370)
+    second = fingerprint(own_certificate(tmp_path / "tls", {"a.example"}, in_time))
+    assert second != first
+    assert fingerprint(own_certificate(tmp_path / "tls", {"a.example", "b.example"}, in_time)) != second
+    found = x509.load_pem_x509_certificate(made.certificate.read_bytes())
+    assert found.not_valid_after_utc - found.not_valid_before_utc < timedelta(days=398)
+    assert not found.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
+@pytest.mark.parametrize("what", ["certificate", "key"])
+@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+def test_a_broken_certificate_is_made_anew(tmp_path: Path, what: str, content: bytes | None) -> None:
+    made = own_certificate(tmp_path, ())
+    first = fingerprint(made)
+    file: Path = getattr(made, what)
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    assert fingerprint(own_certificate(tmp_path, ())) != first
+    server_context(made)
+
+
+def test_a_key_of_another_certificate_is_noticed(tmp_path: Path) -> None:
+    one, other = own_certificate(tmp_path / "one", ()), own_certificate(tmp_path / "other", ())
+    mixed = Certificate(one.certificate, other.key)
+    with pytest.raises(TlsError, match="cannot be used"):
+        server_context(mixed)
+    other.key.replace(one.key)
+    server_context(own_certificate(tmp_path / "one", ()))
+
+
+def test_a_certificate_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TlsError, match=r"nothing\.pem"):
+        server_context(Certificate(tmp_path / "nothing.pem", tmp_path / "key.pem"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TlsError, match="no certificate can be kept there"):
+        own_certificate(tmp_path / "file", ())
+
+
+def test_a_new_certificate_is_served_without_a_restart(encrypted: Server, tmp_path: Path) -> None:
+    assert encrypted._context is not None
+    old, new = trusting(encrypted), own_certificate(tmp_path, ())
+    assert encrypted.certificate is not None
+    load(encrypted._context, new)
+    try:
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{encrypted.address}healthz", verify=old)
+        trusted = ssl.create_default_context(cafile=str(new.certificate))
+        assert httpx.get(f"{encrypted.address}healthz", verify=trusted).status_code == 200
+    finally:
+        load(encrypted._context, encrypted.certificate)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "watch.example"])
+def test_nothing_is_served_to_others_in_the_clear(host: str) -> None:
+    unchecked = ServerSettings.model_construct(host=host, tls=None, plain_http=None)
+    with pytest.raises(ServeError, match="in the clear"):
+        refuse_plain_http(unchecked)
+    refuse_plain_http(unchecked.model_copy(update={"plain_http": UNENCRYPTED}))
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        site = fake_site(tmp_path, port=taken.getsockname()[1])
+        with pytest.raises(ServeError, match="cannot be listened on: Address already in use"):
+            Server(fake_service(tmp_path, site=site))
+
+
+def test_a_service_that_does_not_start(tmp_path: Path) -> None:
+    service = fake_service(tmp_path, site=fake_site(tmp_path, port=0))
+    before = set(threading.enumerate())
+
+    def fail() -> None:
+        raise OSError("no camera today")
+
+    service.watcher.start = fail  # type: ignore[method-assign]
+    with pytest.raises(ServeError, match="could not start"), serving(service):
+        pass
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not [name for name in left if name.startswith("densewatch")]
+
+
+def test_no_thread_is_left(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    with serving(fake_service(tmp_path, site=fake_site(tmp_path, port=0))) as server:
+        assert httpx.get(f"{server.address}readyz").status_code == 200
+    left = [thread.name for thread in set(threading.enumerate()) - before if "asyncio" not in thread.name]
+    assert not [name for name in left if name.startswith(("densewatch", "fake"))]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    folder = tmp_path_factory.mktemp("plain")
+    with serving(fake_service(folder, site=fake_site(folder, port=0))) as server:
+        yield "127.0.0.1", int(server.address.rstrip("/").rpartition(":")[2])
+
+
+@pytest.mark.parametrize(
+    ("request_lines", "status"),
+    [
+        (["GET /healthz HTTP/1.1", "Host: localhost"], 200),
+        (["GET /healthz HTTP/1.1"], 400),
+        (["GET /healthz HTTP/1.0"], 400),
+        (["GET /healthz HTTP/1.1", "Host: evil.example"], 400),
+        (["GET /healthz HTTP/1.1", "Host: localhost", "Host: evil.example"], 400),
+        (["GET http://evil.example/healthz HTTP/1.1", "Host: localhost"], 404),
+        (["GET /healthz HTTP/1.1", "Host: localhost", "X-Long: " + "x" * 70_000], 431),
+        (["GET /" + "x" * 70_000 + " HTTP/1.1", "Host: localhost"], 431),
+        (["POST /api/v1/session HTTP/1.1", "Host: localhost", "Content-Length: 99999999"], 413),
+        (["POST /api/v1/session HTTP/1.1", "Host: localhost", "Content-Length: -1"], 400),
+        (["GET /static/../app.py HTTP/1.1", "Host: localhost"], 404),
+        (["GET /static/..%2f..%2fapp.py HTTP/1.1", "Host: localhost"], 404),
+        (["GET /%2e%2e/etc/passwd HTTP/1.1", "Host: localhost"], 404),
+        (["GET /api/v1/session/../cameras HTTP/1.1", "Host: localhost"], 404),
+        (["GET /api/v1/%75sers HTTP/1.1", "Host: localhost"], 401),
+        (["\x16\x03\x01"], 400),
+    ],
+)
+def test_requests_by_hand(plain: tuple[str, int], request_lines: list[str], status: int) -> None:
+    with socket.create_connection(plain, timeout=10) as line:
+        line.sendall(("\r\n".join(request_lines) + "\r\n\r\n").encode("latin-1"))
+        answer = line.recv(100).decode("latin-1")
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+
+
+def test_a_forwarded_address_is_believed_from_proxies_alone(tmp_path: Path) -> None:
+    audit = []
+    for number, proxies in enumerate([(), ("127.0.0.0/8",)]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        service = fake_service(folder, site=fake_site(folder, port=0, trusted_proxies=proxies))
+        with serving(service) as server:
+            headers = {"X-Forwarded-For": "192.0.2.77", "X-Forwarded-Proto": "https"}
+            body = {"name": "viewer", "password": PASSWORD}
+            answer = httpx.post(f"{server.address}api/v1/session", json=body, headers=headers)
+            audit.append((service.store.audit_entries()[0].detail, "Secure" in answer.headers["set-cookie"]))
+    assert audit == [("127.0.0.1", False), ("192.0.2.77", True)]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from fake_service import fake_service, fake_site
+from densewatch.server.serve import serve
+
+folder = Path(sys.argv[1])
+service = fake_service(folder, site=fake_site(folder, port=0))
+stop = service.store.close
+service.store.close = lambda: (stop(), print("closed", flush=True))
+serve(service, lambda server: print(server.address, flush=True))
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(tmp_path: Path, ending: signal.Signals) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    folder = Path(__file__).parent
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as job:
+        assert job.stdout is not None
+        address = job.stdout.readline().strip()
+        transport = httpx.HTTPTransport(retries=10)
+        with httpx.Client(transport=transport, timeout=20) as client:
+            assert client.get(f"{address}healthz").status_code == 200
+        job.send_signal(ending)
+        told, errors = job.communicate(timeout=30)
+    assert told == "closed\n", errors
+    assert job.returncode == -ending
+    assert fake_service(tmp_path).store.event("hall-3") is not None
+
+
+def test_serve_is_what_a_program_calls(tmp_path: Path) -> None:
+    service = fake_service(tmp_path, site=fake_site(tmp_path, port=0))
+    told: list[Any] = []
+
+    def ready(server: Server) -> None:
+        told.append(server.address)
+        threading.Timer(0.5, server.stop).start()
+
+    serve(service, ready)
+    assert told[0].startswith("http://127.0.0.1:")

@@ -161,9 +161,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         seen = json.loads(looking.communicate(timeout=30)[0])
     print(f"{arguments.cameras} camera(s), 640×480 px, {arguments.fps} frames a second, {span:.0f} s")
     machine = describe_machine()
-    print(
-        f"{machine.cpu}, {machine.cores} cores, {', '.join(machine.instruction_sets)}; {describe_engine(detector.engine)}; {detector.info.name}"
-    )
+    print(f"{machine.cpu}, {machine.cores} cores, {', '.join(machine.instruction_sets)}")
+    print(f"{detector.info.name}, {describe_engine(detector.engine)}")
     print(f"results      {len(results) / span:6.1f} a second; {used / span:.2f} cores")
     print(f"age          {quantiles([result.age_ms for result in results])}")
     print(f"at a viewer  {quantiles(seen[len(seen) // 4 :])}")

@@ -67,7 +67,9 @@ class Visitor:
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
         self.expected: list[str] = []
+        self.failed: list[str] = []
         self.page.on("console", self._hear)
+        self.page.on("requestfailed", lambda request: self.failed.append(f"{request.url} {request.failure}"))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def _hear(self, message: ConsoleMessage) -> None:
@@ -120,7 +122,8 @@ def visitor(
     visiting = Visitor(browser, address, size, scheme)
     try:
         yield visiting
-    except BaseException:
+    except BaseException as error:
+        error.add_note(f"the browser's console: {visiting.complaints}; failed: {visiting.failed}")
         visiting.shot(f"failed-{os.environ.get('PYTEST_CURRENT_TEST', 'test').split('::')[-1].split(' ')[0]}")
         visiting.context.close()
         raise

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+import pytest
+
+from densewatch.live.frames import Frame, FrameSource, SourceError
+from densewatch.live.policy import SourcePolicy
+from densewatch.live.settings import CameraSettings
+from densewatch.live.sources.open import open_source
+
+ALL = SourcePolicy.permissive()
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: str = "it") -> float:
@@ -79,3 +88,24 @@ def answering(talk: Callable[[socket.socket], None]) -> Iterator[int]:
         finally:
             over.set()
             listener.join()
+
+
+def source_of(text: str, *, policy: SourcePolicy = ALL, **fields: object) -> FrameSource:
+    settings = {"open_timeout_s": 2, "read_timeout_s": 1, "loop": False, "source": text, **fields}
+    return open_source(CameraSettings.model_validate(settings), policy)
+
+
+def all_of(source: FrameSource) -> list[Frame]:
+    with closing(source.frames()) as frames:
+        return list(frames)
+
+
+def first_of(source: FrameSource, count: int) -> list[Frame]:
+    with closing(source.frames()) as frames:
+        return list(itertools.islice(frames, count))
+
+
+def failure_of(source: FrameSource) -> SourceError:
+    with pytest.raises(SourceError) as caught:
+        all_of(source)
+    return caught.value

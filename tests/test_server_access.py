@@ -112,7 +112,7 @@ def real_routes(app: FastAPI) -> set[tuple[str, str]]:
     for route in app.routes:
         assert isinstance(route, (APIRoute, APIWebSocketRoute))
         methods = route.methods if isinstance(route, APIRoute) else {"WEBSOCKET"}
-        found |= {(method, route.path) for method in methods}
+        found |= {(method, route.path) for method in methods or ()}
     return found
 
 
@@ -207,7 +207,7 @@ def test_a_route_that_was_added_later_is_closed(
 
 def test_an_endpoint_is_closed_to_what_came_around_the_gate(service: Service) -> None:
     app = create_app(service)
-    app.user_middleware = [layer for layer in app.user_middleware if layer.cls is not Gate]
+    app.user_middleware = [layer for layer in app.user_middleware if str(layer.cls) != str(Gate)]
     for path in ("/healthz", f"{API}/cameras", f"{API}/users"):
         response = TestClient(app, base_url="http://localhost").get(path)
         assert response.status_code == 403
@@ -226,7 +226,7 @@ def test_a_viewer_that_becomes_an_operator_is_one_at_once(app: FastAPI, service:
     assert call(app, "DELETE", path, headers) == 401
 
 
-CSRF_FAILURES = {
+CSRF_FAILURES: dict[str, tuple[dict[str, str | bytes | None], str]] = {
     "no token": ({"X-CSRF-Token": None}, "X-CSRF-Token"),
     "another token": ({"X-CSRF-Token": "a" * 43}, "X-CSRF-Token"),
     "not ASCII": ({"X-CSRF-Token": b"\xe9"}, "X-CSRF-Token"),
@@ -243,9 +243,8 @@ def test_a_session_alone_changes_nothing(
     app: FastAPI, callers: dict[str, dict[str, str]], failure: str
 ) -> None:
     changes, told = CSRF_FAILURES[failure]
-    headers = {
-        name: value for name, value in (callers["admin session"] | changes).items() if value is not None
-    }
+    sent: dict[str, Any] = {**callers["admin session"], **changes}
+    headers = {name: value for name, value in sent.items() if value is not None}
     client = TestClient(app, base_url="http://localhost")
     for method, path in TABLE:
         if method in ("POST", "PUT", "PATCH", "DELETE") and (TABLE[method, path] != "public"):

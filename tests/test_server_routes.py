@@ -219,9 +219,10 @@ def test_counts_that_cannot_be_given(client: TestClient, query: str, status: int
 
 
 def test_events_page_by_page(client: TestClient) -> None:
-    seen, before = [], None
+    seen: list[Any] = []
+    before: str | None = None
     while True:
-        asked = {"limit": 5} | ({} if before is None else {"before": before})
+        asked: dict[str, Any] = {"limit": 5} | ({} if before is None else {"before": before})
         page = client.get(f"{API}/events", params=asked).json()
         seen += page["events"]
         before = page["next"]

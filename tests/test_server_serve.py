@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -144,6 +145,26 @@ def test_a_new_certificate_is_served_without_a_restart(encrypted: Server, tmp_pa
         assert httpx.get(f"{encrypted.address}healthz", verify=trusted).status_code == 200
     finally:
         load(encrypted._context, encrypted.certificate)
+
+
+def test_given_certificates_are_read_again_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("densewatch.server.serve._RENEW_EVERY_S", 0.05)
+    given, newer = own_certificate(tmp_path / "given", ()), own_certificate(tmp_path / "newer", ())
+    tls = {"certificate": given.certificate, "key": given.key}
+    with serving(fake_service(tmp_path, site=fake_site(tmp_path, port=0, tls=tls))) as server:
+        assert httpx.get(f"{server.address}healthz", verify=trusting(server)).status_code == 200
+        newer.key.replace(given.key)
+        newer.certificate.replace(given.certificate)
+        until = time.monotonic() + 10
+        while True:
+            try:
+                assert httpx.get(f"{server.address}healthz", verify=trusting(server)).status_code == 200
+                break
+            except httpx.ConnectError:  # the old one is still served
+                assert time.monotonic() < until
+                time.sleep(0.05)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "watch.example"])

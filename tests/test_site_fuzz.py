@@ -59,6 +59,7 @@ def try_to_read(path: Path, data: bytes) -> None:
     assert time.process_time() - started < MOST_SECONDS
     assert told
     assert all(sentence.startswith(str(path)) and len(sentence) < 4000 for sentence in told)
+    assert all(sentence.isprintable() for sentence in told)
 
 
 @given(data=st.binary(max_size=300))

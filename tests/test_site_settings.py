@@ -233,6 +233,13 @@ def test_bad_yaml_is_refused_in_a_sentence(folder: Path, text: str, sentence: st
     assert "\n" not in told[0]
 
 
+def test_what_is_quoted_stays_on_one_line_and_is_not_endless(folder: Path) -> None:
+    told = sentences_of(folder, f'cameras: {{a: {{source: "a\\nb\\e[31m{"c" * 50_000}"}}}}')
+    assert told[0].startswith("site.yaml:1:22: cameras.a.source: ")
+    assert told[0].isprintable()
+    assert len(told[0]) < 1500
+
+
 def test_aliases_that_explode_are_refused(folder: Path) -> None:
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]

@@ -172,6 +172,7 @@ def test_plain_rooms_import_without_any_extra() -> None:
 
 def test_live_rooms_import_without_pytorch() -> None:
     names = [name for name, _ in modules() if name.split(".")[0] in LIVE_ROOMS]
+    names.remove("store.migrations.env")  # which only Alembic can run
     assert {"live.watcher", "store.store", "server.app", "site.yaml_file"} <= set(names)
     done = run_without_extras(*names, blocked=[name for name in NOT_IN_A_PLAIN_INSTALL if name != "yaml"])
     assert done.returncode == 0, done.stderr

@@ -18,8 +18,8 @@ def encode_jpeg(
         image: uint8 [H, W, 3] RGB.
         comment: stands in the file's header; less than 65,534 bytes.
         quality: 0 to 100.
-        full_colour: colours in full resolution, which keeps thin lines crisp; else half of it (4:2:0), which is
-            smaller and faster.
+        full_colour: colours in full resolution, which keeps thin lines crisp; else half of it (4:2:0), which
+            is smaller and faster.
 
     Raises:
         OSError: a side is longer than a JPEG can be.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from densewatch.server.refusal import refuse
@@ -70,7 +70,8 @@ class Shield:
 def _add_headers(headers: MutableHeaders, scope: Scope) -> None:
     for name, value in _HEADERS.items():
         headers[name] = value
-    if scope["scheme"] in ("https", "wss"):
+    # Browsers would ask all other servers on this machine for TLS too, if `localhost` said so.
+    if scope["scheme"] in ("https", "wss") and not _is_localhost(scope):
         headers["Strict-Transport-Security"] = _HTTPS_ONLY
     if not scope["path"].startswith(_MAY_BE_KEPT):
         headers["Cache-Control"] = "no-store"
@@ -78,3 +79,7 @@ def _add_headers(headers: MutableHeaders, scope: Scope) -> None:
         headers.setdefault(
             "Cache-Control", "no-cache"
         )  # kept, but asked for again: pages and API are of one version
+
+
+def _is_localhost(scope: Scope) -> bool:
+    return Headers(scope=scope).get("host", "").lower().partition(":")[0] == "localhost"

@@ -20,6 +20,7 @@ Location = tuple[str | int, ...]
 MAX_BYTES = 256 * 1024
 _MAX_VALUES = 100_000
 _MAX_DEPTH = 24
+_MAX_MESSAGE = 1000
 _CORE = "tag:yaml.org,2002:"
 _TEXT_TAGS = {_CORE + name for name in ("str", "timestamp", "value")}
 _NUMBER_TAGS = {_CORE + name for name in ("int", "float", "bool", "null")}
@@ -59,9 +60,10 @@ class Document:
     values: dict[Location, Place] = field(default_factory=dict)
 
     def sentence(self, place: Place | None, message: str) -> str:
-        """Return a message that begins with the file, the line and the column."""
+        """Return a message that begins with the file, the line and the column; on one line, and not too long."""
         where = self.name if place is None else f"{self.name}:{place.line}:{place.column}"
-        return f"{where}: {message}"
+        shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message[:_MAX_MESSAGE])
+        return f"{where}: {shown}"
 
 
 def read_document(data: bytes, name: str) -> Document:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -195,6 +196,8 @@ def _replace(path: Path, data: bytes, name: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         shutil.copymode(target, made)
+        with suppress(OSError):  # only root gives files to others
+            shutil.chown(made, target.stat().st_uid, target.stat().st_gid)
         made.replace(target)
         folder = os.open(target.parent, os.O_RDONLY)
         try:

@@ -8,7 +8,6 @@ from densewatch.imaging.encode import encode_jpeg
 from densewatch.server import answers
 from densewatch.server.access import Routes
 from densewatch.server.asking import CameraOf, ServiceOf
-from densewatch.server.service import Service
 
 routes = Routes("cameras", "/api/v1")
 
@@ -21,13 +20,18 @@ def cameras(service: ServiceOf) -> list[answers.Camera]:
 
     How each is, and its zones, lines and masks.
     """
-    return [_camera(service, id) for id in service.watcher.statuses()]
+    watcher = service.watcher
+    return [
+        answers.Camera.of(status, watcher.settings(id), watcher.names)
+        for id, status in watcher.statuses().items()
+    ]
 
 
 @routes.add("GET", "/cameras/{camera}", access="viewer", errors=(404, 422))
 def camera(service: ServiceOf, camera: CameraOf) -> answers.Camera:
     """One camera."""
-    return _camera(service, camera)
+    watcher = service.watcher
+    return answers.Camera.of(watcher.statuses()[camera], watcher.settings(camera), watcher.names)
 
 
 @routes.add("GET", "/cameras/{camera}/health", access="viewer", errors=(404, 422), unwell=answers.Health)
@@ -58,8 +62,3 @@ def picture(service: ServiceOf, camera: CameraOf) -> Response:
     age_ms = newest.age_ms
     jpeg = encode_jpeg(newest.result.image, quality=_QUALITY, full_colour=False)
     return Response(jpeg, media_type="image/jpeg", headers={"X-Age-Ms": f"{age_ms:.0f}"})
-
-
-def _camera(service: Service, id: str) -> answers.Camera:
-    status, settings = service.watcher.statuses()[id], service.watcher.settings(id)
-    return answers.Camera.of(status, settings, service.watcher.names)

@@ -27,7 +27,7 @@ _MEDIA_TYPES: dict[Format, str] = {"csv": "text/csv", "parquet": "application/vn
 _FILES = tuple(_MEDIA_TYPES.values())
 
 Time = Annotated[float, Query(ge=0, lt=_LATEST, allow_inf_nan=False)]
-Label = Annotated[str, Query(min_length=1, max_length=200, description="class name")]
+Label = Annotated[str, Query(max_length=200, pattern=r"^[^\x00-\x1f]+$", description="class name")]
 Length = Annotated[int, Query(ge=1, le=366 * _DAY_S, description="length of the bins, in seconds")]
 Start = Annotated[Time | None, Query(description="Unix seconds; a day before the end where it is left out")]
 End = Annotated[Time | None, Query(description="Unix seconds; now where it is left out")]

@@ -45,12 +45,13 @@ async def sign_in(
     Sets the cookie `densewatch_session`. The session holds for this client alone: its address and User-Agent.
     """
     token, session = await doorkeeper.sign_in(credentials.name, credentials.password, request.scope)
+    server = service.site.server
     response.set_cookie(
         COOKIE,
         token,
-        max_age=int(service.site.server.session_hours * 3600),
+        max_age=int(server.session_hours * 3600),
         httponly=True,
-        secure=request.scope["scheme"] == "https",
+        secure=request.scope["scheme"] == "https" or (server.public_url or "").startswith("https:"),
         samesite="strict",
     )
     return answers.Session(name=session.name, role=session.role, csrf=session.csrf, expires=session.expires)

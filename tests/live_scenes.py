@@ -32,7 +32,9 @@ def detections(*rows: Row, size: tuple[int, int] = SIZE) -> Detections:
     )
 
 
-def around(x: float, y: float, width: float = 0.08, height: float = 0.25) -> tuple[float, float, float, float]:
+def around(
+    x: float, y: float, width: float = 0.08, height: float = 0.25
+) -> tuple[float, float, float, float]:
     """Return a box around a centre."""
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
@@ -87,7 +89,7 @@ def play(
             if box is None or random.random() < noise.miss:
                 continue
             low = random.random() < noise.weak
-            score = random.uniform(0.25, 0.45) if low else random.uniform(0.6, 0.9)
+            score = random.uniform(0.35, 0.49) if low else random.uniform(0.6, 0.9)
             rows.append((walker.name, score, _shaken(box, noise.shake, random)))
         for _ in range(random.poisson(noise.ghosts)):
             ghost = around(random.uniform(0.1, 0.9), random.uniform(0.2, 0.8))
@@ -95,10 +97,11 @@ def play(
         yield START + second, detections(*rows)
 
 
-def _shaken(box: Sequence[float], shake: float, random: np.random.Generator) -> npt.NDArray[np.float64]:
+def _shaken(box: Sequence[float], shake: float, random: np.random.Generator) -> Sequence[float]:
     left, top, right, bottom = box
     sides = np.array([right - left, bottom - top, right - left, bottom - top])
-    return np.clip(np.array(box) + random.normal(0, shake, 4) * sides, 0, 1)
+    moved = np.array(box) + random.normal(0, shake, 4) * sides
+    return [min(max(float(side), 0.0), 1.0) for side in moved]
 
 
 def result(

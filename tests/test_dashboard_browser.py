@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 
 import fake_watcher
 from dashboard import DESKTOP, PHONE, SIGN_IN_REFUSED, Visitor, chromium, dashboard, visitor
-from densewatch.records import Event
+from densewatch.live.settings import LineSettings
+from densewatch.records import Bin, Event, LineBin, Observation
 from densewatch.server.service import Service
 from fake_service import PASSWORD, fake_site
 
@@ -129,7 +130,7 @@ def test_boxes_lie_on_what_they_are_of(desktop: Visitor) -> None:
         const canvas = document.querySelector('[data-camera=hall] canvas');
         const scale = canvas.width / 320;
         const row = canvas.getContext('2d').getImageData(0, Math.round(120 * scale), canvas.width, 1).data;
-        const apart = (i, colour) => colour.reduce((all, part, at) => all + Math.abs(row[i * 4 + at] - part), 0);
+        const apart = (x, c) => c.reduce((all, part, at) => all + Math.abs(row[x * 4 + at] - part), 0);
         const columns = [...Array(canvas.width).keys()];
         const find = (colour) => columns.filter((x) => apart(x, colour) < 90).map((x) => x / scale);
         return [find([63, 182, 255]), find([40, 60, 160])];
@@ -285,6 +286,34 @@ def test_charts_are_read_with_the_mouse_and_saved_as_files(desktop: Visitor) -> 
     assert "person" in Path(download.value.path()).read_text()
 
 
+def test_crossings_are_bars_and_any_time_can_be_chosen(browser: Browser, tmp_path: Path) -> None:
+    site = fake_site(tmp_path, port=0)
+    hall = site.cameras["hall"].model_copy(update={"lines": {"gate": LineSettings(start=(0, 0), end=(1, 1))}})
+    site = site.model_copy(update={"cameras": {**site.cameras, "hall": hall}})
+    monday = 1_790_000_000 // 86_400 * 86_400  # 2026-09-21, 00:00 UTC, 02:00 in Berlin
+    with dashboard(tmp_path, site=site) as (address, service), visitor(browser, address) as visiting:
+        for number in range(24):
+            start = monday + number * 3600
+            line = LineBin("hall", "gate", "person", start, 60, number % 5, number % 3, 1.0)
+            service.store.add_bin(Bin(Observation("hall", start, 60, 1.0), lines=(line,)))
+        page = visiting.sign_in()
+        visiting.go("history?camera=hall&line=gate", "History")
+        expect(page.get_by_text("Nothing was seen.")).to_be_visible()
+        page.get_by_label("Time").select_option("custom")
+        page.get_by_label("To", exact=True).fill("2026-09-22T02:00")
+        page.get_by_label("From", exact=True).fill("2026-09-22T03:00")
+        assert not page.get_by_label("To", exact=True).evaluate("input => input.validity.valid")
+        page.get_by_label("From", exact=True).fill("2026-09-21T02:00")
+        expect(page.get_by_role("button", name="person")).to_be_visible()
+        page.get_by_text("The same as a table").click()
+        row = page.locator("tr:not(.no-data)", has_text="21/09/2026, 06:00")
+        expect(row).to_contain_text("4 in, 1 out")
+        visiting.shot("crossings")
+        page.reload()
+        expect(page.get_by_label("From", exact=True)).to_have_value("2026-09-21T02:00")
+        expect(page.get_by_role("button", name="person")).to_be_visible()
+
+
 def test_events_have_snapshots_filters_and_a_larger_view(desktop: Visitor) -> None:
     desktop.sign_in()
     desktop.go("events", "Events")
@@ -382,6 +411,16 @@ def test_viewers_see_no_more_than_they_may(desktop: Visitor) -> None:
     desktop.go("camera/hall", "Great hall")
     expect(page.get_by_text("Zones now")).to_be_visible()
     expect(page.locator(".editor")).to_have_count(0)
+
+
+def test_a_page_that_arrives_in_part_says_so(desktop: Visitor) -> None:
+    desktop.expected.append("ERR_FAILED")
+    desktop.context.route("**/draw.js", lambda route: route.abort())
+    desktop.page.goto(desktop.address)
+    expect(desktop.page.get_by_role("alert")).to_contain_text("did not load completely")
+    desktop.context.unroute("**/draw.js")
+    desktop.page.get_by_role("button", name="Load again").click()
+    expect(desktop.page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
 def test_a_password_is_changed(browser: Browser, tmp_path: Path) -> None:

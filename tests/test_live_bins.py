@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from live_scenes import BLACK, NAMES, SIZE, START
 
 from densewatch.detections import Detections
 from densewatch.live.bins import GRACE_S, HOLD_S, Bins
 from densewatch.live.clock import Clock
 from densewatch.live.results import Crossing, FrameResult, ZoneCount
 from densewatch.records import Bin, CountBin, LineBin
+from live_scenes import BLACK, NAMES, SIZE, START
 
 T = int(START)
 
@@ -73,9 +73,9 @@ def test_a_minute_is_counted_over_time() -> None:
     counter.at(60, {})
     (bin,) = counter.out
     assert bin.observation.observed == pytest.approx(1)
-    assert bin.counts == (
-        CountBin("door", None, "person", T, 60, 1, pytest.approx(2.25), 4, bin.observation.observed),
-    )
+    (row,) = bin.counts
+    assert row == CountBin("door", None, "person", T, 60, 1, row.mean, 4, bin.observation.observed)
+    assert row.mean == pytest.approx(2.25)
 
 
 def test_the_mean_is_over_time_not_over_frames() -> None:
@@ -98,7 +98,8 @@ def test_a_class_that_was_there_at_times_was_absent_at_others() -> None:
     for counter in (late, early):
         counter.at(60)
         (row,) = counter.out[0].counts
-        assert (row.minimum, row.mean, row.maximum) == (0, pytest.approx(1, abs=0.01), 2)
+        assert (row.minimum, row.maximum) == (0, 2)
+        assert row.mean == pytest.approx(1, abs=0.01)
 
 
 def test_an_empty_room_is_observed_and_has_no_rows() -> None:
@@ -250,7 +251,9 @@ def test_the_end_hands_out_what_is_there() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.floats(-3, 40), st.integers(0, 3), st.integers(0, 3), st.booleans()), min_size=1, max_size=80
+        st.tuples(st.floats(-3, 40), st.integers(0, 3), st.integers(0, 3), st.booleans()),
+        min_size=1,
+        max_size=80,
     ),
     st.sampled_from([1, 7, 10, 60]),
 )

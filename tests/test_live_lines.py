@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_scenes import NAMES, START, Row, Walker, around, detections, play
 
 from densewatch.live.analysis import Analysis
 from densewatch.live.results import Crossing
 from densewatch.live.settings import CameraSettings, LineSettings
+from live_scenes import NAMES, START, Row, Walker, around, detections, play
 
 Place = tuple[float, float]
 UP: tuple[Place, Place] = ((0.5, 1.0), (0.5, 0.0))
@@ -22,7 +22,7 @@ def crossings(
 ) -> tuple[list[Crossing], dict[str, int]]:
     """Return who crosses, and the totals, where one object is at these places, one a frame."""
     analysis = Analysis("door", CameraSettings(source="x", lines={"a": line}), NAMES)
-    found = []
+    found: list[Crossing] = []
     for frame, place in enumerate(places):
         rows: list[Row] = [] if place is None else [("person", score, around(*place))]
         analysed = analysis.update(detections(*rows), START + frame / fps)
@@ -154,6 +154,7 @@ def test_totals_outlive_a_line_that_is_moved() -> None:
     assert analysed.crossings == ()
 
 
+@settings(max_examples=30)
 @given(st.lists(st.floats(-0.04, 0.04), min_size=10, max_size=80))
 def test_in_minus_out_is_the_change_of_sides(steps: list[float]) -> None:
     """However an object wanders: over a line through the whole picture, the totals tell where it is."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from live_scenes import NAMES, START, Walker, around, detections, play, result
-
 from densewatch.live.analysis import Analysis
 from densewatch.live.recorder import Recorder
 from densewatch.live.settings import CameraSettings
 from densewatch.records import Bin, Event
+from live_scenes import NAMES, START, Walker, around, detections, play, result
 
 SETTINGS = CameraSettings.model_validate(
     {
@@ -43,7 +42,9 @@ def test_a_walk_becomes_events_and_bins() -> None:
     assert set(rows) == {(None, "person"), ("right", "person")}
     assert 0.7 < rows[None, "person"].mean < 0.85
     assert rows[None, "person"].minimum == 0
-    assert [(line.line, line.entered, line.left) for bin in desk.bins for line in bin.lines] == [("middle", 1, 0)]
+    assert [(line.line, line.entered, line.left) for bin in desk.bins for line in bin.lines] == [
+        ("middle", 1, 0)
+    ]
     ended = [event for event in desk.events if event.end_time is not None]
     assert {(event.kind, event.zone) for event in ended} == {
         ("presence", None),

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from live_scenes import NAMES, SIZE, START, Noise, Row, Walker, around, detections, play
 
 from densewatch.detections import Detections
 from densewatch.live.clock import Clock
@@ -15,6 +14,7 @@ from densewatch.live.filters import camera_filter
 from densewatch.live.settings import CameraSettings
 from densewatch.live.track import Track
 from densewatch.live.tracking import Tracking
+from live_scenes import NAMES, SIZE, START, Noise, Row, Walker, around, detections, play
 
 
 def tracking(memory_s: float = 1.0, threshold: float = 0.5) -> Tracking:
@@ -59,8 +59,8 @@ def test_an_object_that_stops_at_once_keeps_its_number(fps: float) -> None:
     assert list(run.numbers) == [1]
 
 
-def test_an_object_is_sure_after_a_quarter_of_a_second_not_after_some_frames() -> None:
-    for fps, expected in [(2, 0.5), (5, 0.4), (10, 0.3), (30, 8 / 30)]:
+def test_an_object_is_sure_after_a_time_not_after_some_frames() -> None:
+    for fps, expected in [(2, 0.5), (5, 0.4), (10, 0.4), (30, 0.4)]:
         run = Run()
         for frame in range(60):
             if run.rows(frame / fps, ("person", 0.8, around(0.5, 0.5))):
@@ -75,7 +75,7 @@ def test_boxes_come_back_in_any_order() -> None:
     places = {"left": around(0.2, 0.5), "right": around(0.8, 0.5)}
     for frame in range(20):
         strong, weak = ("left", "right") if frame % 2 else ("right", "left")
-        found = detections(("person", 0.9, places[strong]), ("person", 0.3 + frame % 3 / 10, places[weak]))
+        found = detections(("person", 0.9, places[strong]), ("person", 0.45 + frame % 3 / 10, places[weak]))
         for track in run.at(START + frame / 10, found):
             assert track.index is not None
             np.testing.assert_allclose(track.box, found.boxes[track.index] / (640, 480, 640, 480), atol=1e-6)
@@ -115,12 +115,12 @@ def test_an_object_that_has_two_names_at_a_time_is_one_object() -> None:
 def test_a_weak_score_goes_on_but_begins_nothing() -> None:
     run = Run()
     for frame in range(30):
-        run.rows(frame / 10, ("person", 0.3, around(0.2, 0.5)))
+        run.rows(frame / 10, ("person", 0.45, around(0.2, 0.5)))
     assert run.numbers == {}
     for frame in range(30, 40):
         run.rows(frame / 10, ("person", 0.8, around(0.7, 0.5)))
     for frame in range(40, 80):
-        run.rows(frame / 10, ("person", 0.3, around(0.7, 0.5)))
+        run.rows(frame / 10, ("person", 0.45, around(0.7, 0.5)))
     assert [track.number for track in run.tracks if track.index is not None and track.sure] == [1]
 
 
@@ -130,7 +130,9 @@ def test_a_flash_is_no_object_at_any_rate() -> None:
         run = Run()
         random = np.random.default_rng(2)
         for frame in range(round(20 * fps)):
-            run.rows(frame / fps, ("person", float(np.clip(random.normal(0.35, 0.08), 0, 1)), around(0.5, 0.5)))
+            run.rows(
+                frame / fps, ("person", float(np.clip(random.normal(0.35, 0.08), 0, 1)), around(0.5, 0.5))
+            )
         assert run.numbers == {}, fps
 
 
@@ -147,7 +149,7 @@ def test_the_memory_is_in_seconds(fps: float, hidden_s: float, numbers: list[int
 
 def test_a_long_gap_ends_all_tracks() -> None:
     run = Run()
-    for time in [0, 0.1, 0.2, 0.3, 0.4, 60.0, 60.1, 60.2, 60.3]:
+    for time in [0, 0.1, 0.2, 0.3, 0.4, 60.0, 60.1, 60.2, 60.3, 60.4]:
         run.rows(time, ("person", 0.8, around(0.5, 0.5)))
     assert list(run.numbers) == [1, 2]
 
@@ -203,23 +205,25 @@ def test_state_is_bounded_by_what_is_live() -> None:
     run = Run()
     random = np.random.default_rng(0)
     most = 0
-    for frame in range(3600):
+    for frame in range(1200):
         boxes = random.uniform(0.05, 0.9, (8, 2))
         rows: list[Row] = [
             (NAMES[random.integers(4)], random.uniform(0.2, 0.9), (x, y, x + 0.05, y + 0.1)) for x, y in boxes
         ]
-        run.rows(frame * 1.0, *rows)
+        run.rows(frame * 3.0, *rows)
         inner = run.tracking
         most = max(most, len(inner._tracks) + len(inner._firsts) + len(inner._tracker.tracks))
     assert most < 200
     for second in range(10):
-        run.rows(3600.0 + second)
+        run.rows(3600.0 + 3 * second)
     assert not run.tracks
     assert not run.tracking._firsts
 
 
 def test_many_with_noise_are_counted_exactly() -> None:
-    walkers = [Walker(i * 0.7, 6, (0.05, 0.1 + 0.16 * (i % 5)), (0.95, 0.1 + 0.16 * (i % 5))) for i in range(20)]
+    walkers = [
+        Walker(i * 0.7, 6, (0.05, 0.1 + 0.16 * (i % 5)), (0.95, 0.1 + 0.16 * (i % 5))) for i in range(20)
+    ]
     for fps in (5, 10, 30):
         run = Run()
         for time, found in play(walkers, 22, fps, Noise(miss=0.1, weak=0.1, shake=0.03), seed=3):

@@ -15,10 +15,9 @@ from starlette.testclient import TestClient
 
 from densewatch.server.app import create_app
 from densewatch.server.service import Service
-from densewatch.site.settings import SiteSettings
 from densewatch.site.yaml_file import SiteFile
 from densewatch.store.errors import StoreError
-from fake_service import PASSWORD, fake_service, fake_site
+from fake_service import PASSWORD, fake_service
 from fake_watcher import FakeWatcher
 
 API = "/api/v1"
@@ -184,7 +183,7 @@ def test_drawings_are_saved_in_the_site_file(tmp_path: Path) -> None:
 
 def test_counts(client: TestClient) -> None:
     end = int(time.time()) // 60 * 60
-    asked = {"camera": "hall", "zone": "door", "start": end - 3600, "end": end, "seconds": 60}
+    asked: dict[str, Any] = {"camera": "hall", "zone": "door", "start": end - 3600, "end": end, "seconds": 60}
     found = client.get(f"{API}/counts", params=asked).json()
     assert (found["camera"], found["zone"], found["seconds"]) == ("hall", "door", 60)
     (person,) = found["series"]
@@ -401,7 +400,3 @@ def note(owner: Any, name: str, order: list[str]) -> None:
         return old(*arguments, **named)
 
     setattr(owner, name, noted)
-
-
-def test_a_fake_site_is_a_site(tmp_path: Path) -> None:
-    assert isinstance(fake_site(tmp_path), SiteSettings)

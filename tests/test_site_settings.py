@@ -235,7 +235,7 @@ def test_bad_yaml_is_refused_in_a_sentence(folder: Path, text: str, sentence: st
 
 def test_what_is_quoted_stays_on_one_line_and_is_not_endless(folder: Path) -> None:
     told = sentences_of(folder, f'cameras: {{a: {{source: "a\\nb\\e[31m{"c" * 50_000}"}}}}')
-    assert told[0].startswith("site.yaml:1:22: cameras.a.source: ")
+    assert told[0].startswith("site.yaml:1:23: cameras.a.source: ")
     assert told[0].isprintable()
     assert len(told[0]) < 1500
 

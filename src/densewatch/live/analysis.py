@@ -25,14 +25,14 @@ from densewatch.records import Direction
 class Analysed:
     """What one frame means.
 
-    An object counts once it was followed for a quarter of a second with a mean score of at least the
-    threshold. It goes on counting while it is hidden for no longer than `track_memory_s`, or 0.3 s if it was
-    on its way out of the picture; so `counts` may hold more than `detections`, which has only what is seen in
-    this very frame.
+    An object counts once it was followed for 0.4 s with a mean score of at least the threshold. It goes on
+    counting while it is hidden for no longer than `track_memory_s`, or 0.4 s if it was on its way out of the
+    picture; so `counts` may hold more than `detections`, which has only what is seen in this very frame.
 
     Attributes:
         detections: what is seen and passes the rules of the camera or of a zone that it is in, and what
-            crosses a line now; with `track_ids`, -1 for what is not sure. A track has the class with most score.
+            crosses a line now; with `track_ids`, -1 for what is not sure. A track has the class that had most
+            score.
         counts: sure objects by class name, whole picture, by the camera's rules.
         zones: by zone id.
         lines: crossings so far, by line id and direction.

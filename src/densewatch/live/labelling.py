@@ -14,6 +14,9 @@ _TAKEOVER_IOU = 0.6
 _OWN_IOU = 0.2
 """A track and a detection of one class that overlap this much may belong together, and are left alone."""
 
+_CONTINUES_IOU = 0.5
+"""A box with a low score goes on with a track only where it overlaps what the track should be this much."""
+
 Boxes = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
@@ -60,6 +63,16 @@ def taken_over(boxes: Boxes, labels: Labels, track_boxes: Boxes, track_labels: L
         overlaps[track, :] = 0
         overlaps[:, detection] = 0
     return result
+
+
+def continues(boxes: Boxes, track_boxes: Boxes) -> npt.NDArray[np.bool_]:
+    """Return bool [N]: boxes that lie where a track should be.
+
+    Args:
+        boxes: detections [N, 4], xyxy.
+        track_boxes: where tracks should be now, [M, 4], xyxy.
+    """
+    return np.any(_overlaps(boxes, track_boxes) >= _CONTINUES_IOU, axis=1)
 
 
 def _overlaps(one: Boxes, other: Boxes) -> npt.NDArray[np.float64]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-CONFIRM_S = 0.25
-"""An object is sure once it was followed for so long."""
+CONFIRM_S = 0.39
+"""An object is sure once it was followed for so long; 5, 10 and 30 fps reach just this together."""
 
-GONE_AT_BORDER_S = 0.3
+GONE_AT_BORDER_S = 0.39
 """What was last seen on its way out of the picture is waited for no longer than this."""
 
 _SCORE_MEMORY_S = 1.0
+_ROUNDING = 1e-6  # scores are float32
 _SEEN_SHARE = 0.5  # of the frames until an object is sure
 _PATIENCE_FRAMES = 1.5  # however few frames a second there are, one may miss the object
 _BORDER = 0.01
@@ -84,14 +85,14 @@ class Track:
 
     @property
     def new(self) -> bool:
-        """Whether this frame is the second in which it is seen, and the first since which it is a track."""
+        """Whether this frame is the second in which it is seen, which makes it a track."""
         return self.frames == 0
 
     @property
     def ripe(self) -> bool:
         """Whether it was seen for long enough, often enough and well enough to be sure of it."""
         seen = self._hits >= _SEEN_SHARE * self.frames
-        return self.last_s - self.first_s >= CONFIRM_S and seen and self._strength >= 1
+        return self.last_s - self.first_s >= CONFIRM_S and seen and self._strength >= 1 - _ROUNDING
 
     def see(self, sighting: Sighting, now_s: float) -> None:
         """Go on with a detection of the frame at `now_s`."""
@@ -126,7 +127,7 @@ class Track:
         return hidden_s <= max(memory_s, _PATIENCE_FRAMES * usual_s) and not self.left(now_s, usual_s)
 
     def left(self, now_s: float, usual_s: float) -> bool:
-        """Return whether it has left the picture: its number must not go to who comes in at the same place."""
+        """Return whether it has left the picture: its number must not go to who comes in there."""
         hidden_s = now_s - self.last_s
         return hidden_s > max(GONE_AT_BORDER_S, _PATIENCE_FRAMES * usual_s) and self._was_leaving()
 

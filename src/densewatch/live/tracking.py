@@ -13,22 +13,26 @@ from trackers.utils.state_representations import XYXYStateEstimator
 from densewatch.detections import Detections
 from densewatch.live.clock import Clock
 from densewatch.live.filters import Filter, relative_areas, relative_boxes
-from densewatch.live.labelling import taken_over, twins
+from densewatch.live.labelling import Boxes, Labels, continues, taken_over, twins
 from densewatch.live.track import Box, Sighting, Track
 
-LOW_SHARE = 0.4
-"""A track may go on with a box that has this share of the threshold, where there is no better one."""
+LOW_SHARE = 0.8
+"""A track may go on with a box that has this share of the threshold, where there is no better one.
+
+Lower boxes are mostly second boxes of a neighbour: the more frames a second, the more of them came, and kept
+objects alive that were gone.
+"""
 
 _FPS = 30.0  # what the tracker's own noise is made for
 _MEMORY_FRAMES = 2.5  # a track outlives as many usual intervals, however few frames a second there are
 _MOST_STEPS = 300  # beyond so long a gap nothing is followed any more
 _SIDE = 640.0  # the tracker's noise is in pixels: to it, each picture has this long side
 _PLANE = 4 * _SIDE  # each class is followed in a plane of its own, so far to the right of the one before
+_ROUNDING = 1e-6
 _HIGH = 0.5  # what the tracker is told of a score that is just its threshold
 _REACH_PER_S = 1.5  # boxes may be apart by this share of their sides, for each second between frames
 _MOST_REACH = 0.5
 
-_Keys = npt.NDArray[np.int64]
 _First = tuple[float, Box]
 """When, by the camera's clock, and where an object was seen first."""
 
@@ -88,9 +92,10 @@ class Tracking:
         for track in self._tracks.values():
             track.index = None
             track.frames += 1
-        sightings = self._sightings(detections)
+        expected = np.array([track.expected(clock.now_s) for track in self._tracks.values()]).reshape(-1, 4)
+        sightings = self._sightings(detections, expected)
         scale = _scale(detections.size)
-        followed = self._follow(sightings, scale, clock)
+        followed = self._follow(sightings, expected, scale, clock)
         tracklets = {tracklet.tracker_id: tracklet for tracklet in self._tracker.tracks}
         for key, sighting in followed:
             self._see(key, sighting, self._firsts.get(tracklets[key]), clock.now_s)
@@ -105,12 +110,14 @@ class Tracking:
         self._before_s = clock.now_s
         return list(self._tracks.values())
 
-    def _sightings(self, detections: Detections) -> list[Sighting]:
+    def _sightings(self, detections: Detections, expected: Boxes) -> list[Sighting]:
         """Return the detections that may belong to tracks."""
         boxes = relative_boxes(detections)
         strengths = detections.scores / self.rule.thresholds[detections.labels]
         areas = relative_areas(boxes)
         fit = (strengths >= LOW_SHARE) & (areas >= self.rule.min_area) & (areas <= self.rule.max_area)
+        low = fit & (strengths < 1 - _ROUNDING)
+        fit[low] = continues(boxes[low], expected)
         fit[fit] = ~twins(boxes[fit], detections.labels[fit], strengths[fit])
         return [
             Sighting(
@@ -124,18 +131,18 @@ class Tracking:
         ]
 
     def _follow(
-        self, sightings: list[Sighting], scale: npt.NDArray[np.float64], clock: Clock
+        self, sightings: list[Sighting], expected: Boxes, scale: npt.NDArray[np.float64], clock: Clock
     ) -> list[tuple[int, Sighting]]:
         """Ask the tracker which sightings belong to its tracks; a track is named by the tracker's number."""
         boxes = np.array([sighting.box for sighting in sightings]).reshape(-1, 4)
         scaled = boxes * scale
-        scaled[:, [0, 2]] += self._planes(boxes, sightings, clock.now_s)[:, None] * _PLANE
+        scaled[:, [0, 2]] += self._planes(boxes, sightings, expected)[:, None] * _PLANE
         self._tracker.maximum_time_without_update = max(self.memory_s, _MEMORY_FRAMES * clock.usual_s)
         self._reach.buffer_ratio = min((clock.now_s - self._before_s) * _REACH_PER_S, _MOST_REACH)
         followed = self._tracker.update(
             supervision.Detections(
                 xyxy=scaled,
-                confidence=np.array([sighting.strength for sighting in sightings]) * _HIGH,
+                confidence=np.array([sighting.strength + _ROUNDING for sighting in sightings]) * _HIGH,
                 data={"place": np.arange(len(sightings))},
             ),
             timestamp=clock.now_s,
@@ -144,12 +151,11 @@ class Tracking:
         places = np.asarray(followed.data.get("place", []), np.int64)
         return [(int(key), sightings[place]) for key, place in zip(keys, places, strict=True) if key >= 0]
 
-    def _planes(self, boxes: npt.NDArray[np.float64], sightings: list[Sighting], now_s: float) -> _Keys:
+    def _planes(self, boxes: Boxes, sightings: list[Sighting], expected: Boxes) -> Labels:
         """Return [N]: the class under which each sighting is followed."""
         labels = np.array([sighting.label for sighting in sightings], np.int64)
-        tracks = list(self._tracks.values())
-        expected = np.array([track.expected(now_s) for track in tracks]).reshape(-1, 4)
-        return taken_over(boxes, labels, expected, np.array([track.plane for track in tracks], np.int64))
+        planes = np.array([track.plane for track in self._tracks.values()], np.int64)
+        return taken_over(boxes, labels, expected, planes)
 
     def _see(self, key: int, sighting: Sighting, first: _First | None, now_s: float) -> None:
         track = self._tracks.get(key)

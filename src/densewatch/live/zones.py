@@ -16,10 +16,10 @@ from densewatch.live.results import ZoneCount
 from densewatch.live.settings import ZoneSettings
 from densewatch.live.track import Box, Track
 
-ENTER_S = 0.25
-"""An object counts once it was inside for so long."""
+ENTER_S = 0.39
+"""An object counts once it was inside for so long; 5, 10 and 30 fps reach just this together."""
 
-LEAVE_S = 0.5
+LEAVE_S = 0.59
 """An object has left once it was outside for so long: to and fro on the border is inside."""
 
 BAY_TAKEN_S = 1.0

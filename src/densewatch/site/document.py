@@ -60,7 +60,7 @@ class Document:
     values: dict[Location, Place] = field(default_factory=dict)
 
     def sentence(self, place: Place | None, message: str) -> str:
-        """Return a message that begins with the file, the line and the column; on one line, and not too long."""
+        """Return a message that begins with the file, the line and the column; one line, not too long."""
         where = self.name if place is None else f"{self.name}:{place.line}:{place.column}"
         shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message[:_MAX_MESSAGE])
         return f"{where}: {shown}"

@@ -4,6 +4,7 @@
  */
 
 import UPlot from "../vendor/uplot.js";
+import { axes, drawGaps, ink } from "./chart-parts.js";
 import { h } from "./dom.js";
 import { onTheme } from "./theme.js";
 
@@ -17,126 +18,10 @@ import { onTheme } from "./theme.js";
  */
 
 /** @typedef {{label: string, color: string, entered: Array<number | null>, left: Array<number | null>}} CrossingLine */
-/** @typedef {{start: number, end: number, seconds: number, times: number[], observed: number[]}} Grid */
+/** @typedef {import("./chart-parts.js").Grid} Grid */
 
 /** @type {any} its types are not vendored */
 const uPlot = UPlot;
-
-const HATCH_PX = 7;
-const DAY_S = 86_400;
-const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const clockFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-
-/** @param {string} name of a CSS variable */
-function ink(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
-/**
- * @param {Grid} grid
- * @returns {Array<[number, number]>} from when to when nothing was seen, Unix seconds
- */
-export function gapsOf(grid) {
-  /** @type {Array<[number, number]>} */
-  const gaps = [];
-  grid.times.forEach((start, index) => {
-    if (grid.observed[index] > 0) return;
-    const last = gaps.at(-1);
-    if (last && last[1] === start) last[1] = start + grid.seconds;
-    else gaps.push([start, start + grid.seconds]);
-  });
-  return gaps;
-}
-
-/**
- * @param {CanvasRenderingContext2D} context
- * @returns {CanvasPattern | null}
- */
-function hatch(context) {
-  const tile = document.createElement("canvas");
-  const side = Math.round(HATCH_PX * devicePixelRatio);
-  tile.width = tile.height = side;
-  const pen = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
-  pen.strokeStyle = ink("--hatch");
-  pen.lineWidth = devicePixelRatio;
-  for (const shift of [-side, 0, side]) {
-    pen.moveTo(shift, side);
-    pen.lineTo(shift + side, 0);
-  }
-  pen.stroke();
-  return context.createPattern(tile, "repeat");
-}
-
-/**
- * @param {any} plot
- * @param {Array<[number, number]>} gaps
- */
-function drawGaps(plot, gaps) {
-  const { ctx, bbox } = plot;
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-  ctx.clip();
-  const pattern = hatch(ctx);
-  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-  ctx.textAlign = "center";
-  ctx.textBaseline = "middle";
-  for (const [from, to] of gaps) {
-    const left = Math.max(bbox.left, plot.valToPos(from, "x", true));
-    const right = Math.min(bbox.left + bbox.width, plot.valToPos(to, "x", true));
-    if (right <= left) continue;
-    ctx.fillStyle = pattern;
-    ctx.fillRect(left, bbox.top, right - left, bbox.height);
-    const text = "no data";
-    const width = ctx.measureText(text).width + 10 * devicePixelRatio;
-    if (right - left < width + 4) continue;
-    const [middle, y, tall] = [(left + right) / 2, bbox.top + 14 * devicePixelRatio, 16 * devicePixelRatio];
-    ctx.fillStyle = ink("--panel");
-    ctx.fillRect(middle - width / 2, y - tall / 2, width, tall);
-    ctx.fillStyle = ink("--muted");
-    ctx.fillText(text, middle, y);
-  }
-  ctx.restore();
-}
-
-/**
- * @param {any} _
- * @param {number[]} marks Unix seconds
- * @param {number} _axis
- * @param {number} _space
- * @param {number} step between marks, in seconds
- * @returns {string[]} the viewer's way to write times; the day below the first mark of each
- */
-function timeMarks(_, marks, _axis, _space, step) {
-  let before = "";
-  return marks.map((mark) => {
-    const [day, clock] = [dayFormat.format(mark * 1000), clockFormat.format(mark * 1000)];
-    const isNew = day !== before;
-    before = day;
-    if (step >= DAY_S) return day;
-    return isNew ? `${clock}\n${day}` : clock;
-  });
-}
-
-/** @param {(value: number) => string} format */
-function axes(format) {
-  const font = "12px system-ui, sans-serif";
-  const look = {
-    stroke: ink("--muted"),
-    font,
-    grid: { stroke: ink("--grid"), width: 1 },
-    ticks: { stroke: ink("--grid"), width: 1 },
-  };
-  return [
-    { ...look, space: 76, values: timeMarks },
-    {
-      ...look,
-      size: 44,
-      incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000],
-      values: (/** @type {any} */ _, /** @type {number[]} */ marks) => marks.map(format),
-    },
-  ];
-}
 
 /**
  * A chart that follows the width of its place and the colours of the theme.
@@ -153,7 +38,6 @@ function chart(grid, build, onCursor) {
     width: Math.max(200, element.clientWidth),
     height: element.clientWidth < 520 ? 240 : 340,
   });
-  const gaps = gapsOf(grid);
   const redraw = () => {
     plot?.destroy();
     if (!element.isConnected) return;
@@ -173,7 +57,7 @@ function chart(grid, build, onCursor) {
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
       hooks: {
-        drawAxes: [(/** @type {any} */ drawn) => drawGaps(drawn, gaps)],
+        drawAxes: [(/** @type {any} */ drawn) => drawGaps(drawn, grid)],
         setCursor: [(/** @type {any} */ drawn) => onCursor(binAt(drawn, grid))],
       },
     };

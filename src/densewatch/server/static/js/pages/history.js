@@ -4,7 +4,8 @@
  */
 
 import { address } from "../api.js";
-import { countChart, crossingChart, gapsOf } from "../chart.js";
+import { gapsOf } from "../chart-parts.js";
+import { countChart, crossingChart } from "../chart.js";
 import { errorNote, field, h, select } from "../dom.js";
 import { ask, questionQuery } from "../history-data.js";
 import { hash, noteAddress } from "../router.js";

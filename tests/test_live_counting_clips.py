@@ -1,0 +1,185 @@
+"""The same scene at 5, 10 and 30 frames a second gives the same counts within 5 %: drawn, demo and real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import densewatch
+from densewatch.detections import Detections
+from densewatch.live.analysis import Analysis
+from densewatch.live.recorder import Recorder
+from densewatch.live.settings import CameraSettings, LineSettings, ZoneSettings
+from densewatch.live.sources.demo import DemoScene
+from densewatch.records import Bin
+from live_scenes import NAMES, START, Noise, Walker, play, result
+
+Frames = Sequence[tuple[float, Detections]]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a scene came to; occupancies are means over observed time, by zone and None for the whole picture."""
+
+    tracks: int
+    entered: int
+    left: int
+    occupancy: dict[str | None, float]
+
+
+def count(
+    frames: Iterable[tuple[float, Detections]], settings: CameraSettings, names: Sequence[str]
+) -> Counted:
+    """Count persons; the settings have one line, `gate`."""
+    analysis = Analysis("door", settings, names)
+    bins: list[Bin] = []
+    recorder = Recorder("door", settings, bin_seconds=3600, on_event=lambda _: None, on_bin=bins.append)
+    numbers: set[int] = set()
+    for time, found in frames:
+        analysed = analysis.update(found, time)
+        recorder.add(result(analysed, time))
+        numbers |= analysed.dwell_s.keys()
+    recorder.close()
+    seconds = sum(bin.observation.observed for bin in bins)
+    occupancy: dict[str | None, float] = {}
+    for bin in bins:
+        for row in bin.counts:
+            share = row.mean * row.observed / seconds
+            occupancy[row.zone] = occupancy.get(row.zone, 0) + share
+    return Counted(len(numbers), analysed.lines["gate"]["in"], analysed.lines["gate"]["out"], occupancy)
+
+
+def settings(line: LineSettings, **zones: ZoneSettings) -> CameraSettings:
+    return CameraSettings(source="x", only=("person",), snapshots=False, zones=zones, lines={"gate": line})
+
+
+def assert_alike(one: Counted, other: Counted) -> None:
+    """Same tracks and crossings; occupancies within 5 %."""
+    assert (one.tracks, one.entered, one.left) == (other.tracks, other.entered, other.left)
+    assert one.occupancy == pytest.approx(other.occupancy, rel=0.05)
+
+
+MIDDLE = LineSettings(start=(0.5, 1), end=(0.5, 0))
+RIGHT_HALF = ZoneSettings(points=((0.5, 0), (1, 0), (1, 1), (0.5, 1)), anchor="center")
+DRAWN = settings(MIDDLE, right=RIGHT_HALF)
+
+
+def walkers(count: int) -> list[Walker]:
+    """Every 1.5 s somebody walks through, on five lanes, in turn from left and right; 5 to 8 s each."""
+    ends = ((0.05, 0.95), (0.95, 0.05))
+    return [
+        Walker(
+            begins=i * 1.5,
+            seconds=5 + i % 4,
+            start=(ends[i % 2][0], 0.1 + 0.2 * (i % 5)),
+            end=(ends[i % 2][1], 0.1 + 0.2 * (i % 5)),
+        )
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_drawn_scene_of_known_truth_is_counted_exactly_at_every_rate(seed: int) -> None:
+    """30 people, half of them each way; a tenth is missed, a tenth weak, and a ghost comes every few frames."""
+    people = walkers(30)
+    seconds = 30 * 1.5 + 9
+    noise = Noise(miss=0.1, weak=0.1, shake=0.03, ghosts=0.2)
+    truth = sum(walker.seconds for walker in people) / seconds
+    counted = {fps: count(play(people, seconds, fps, noise, seed), DRAWN, NAMES) for fps in (5, 10, 30)}
+    for one in counted.values():
+        assert (one.tracks, one.entered, one.left) == (30, 15, 15)
+        assert_alike(one, counted[30])
+        assert one.occupancy[None] == pytest.approx(truth, rel=0.1)
+        assert one.occupancy["right"] == pytest.approx(truth / 2, rel=0.15)
+
+
+def test_two_frames_a_second_still_count_people_who_do_not_run() -> None:
+    people = [Walker(i * 4, 16, (0.05, 0.2 + 0.3 * (i % 3)), (0.95, 0.2 + 0.3 * (i % 3))) for i in range(8)]
+    counted = {
+        fps: count(play(people, 50, fps, Noise(miss=0.05, shake=0.02)), DRAWN, NAMES) for fps in (2, 30)
+    }
+    assert (counted[2].tracks, counted[2].entered) == (8, 8)
+    assert_alike(counted[2], counted[30])
+
+
+def test_irregular_times_and_gaps_change_nothing() -> None:
+    people = walkers(12)
+    frames = list(play(people, 27, 30, Noise(miss=0.05, shake=0.02)))
+    random = np.random.default_rng(0)
+    some = [frame for frame in frames if random.random() < 0.4]
+    assert_alike(count(some, DRAWN, NAMES), count(frames, DRAWN, NAMES))
+
+
+@pytest.fixture(scope="session")
+def detector() -> densewatch.Detector:
+    return densewatch.load()
+
+
+@pytest.fixture(scope="session")
+def demo(detector: densewatch.Detector) -> Frames:
+    """The demo's first walker of each direction apart, at 30 frames a second, as the embedded model sees it."""
+    scene = DemoScene()
+    return [
+        (START + frame / 30, detector.detect(scene.at(frame / 30), threshold=0.1)) for frame in range(330)
+    ]
+
+
+def test_the_embedded_model_counts_a_walker_of_the_demo_alike_at_every_rate(
+    demo: Frames, detector: densewatch.Detector
+) -> None:
+    """One person walks in from the left and over the middle."""
+    rules = settings(MIDDLE, right=RIGHT_HALF)
+    for step in (1, 3, 6):
+        for offset in range(step):
+            one = count(demo[offset::step], rules, detector.names)
+            assert (one.tracks, one.entered, one.left) == (1, 1, 0)
+            assert one.occupancy == pytest.approx(count(demo, rules, detector.names).occupancy, rel=0.05)
+
+
+TABLE = settings(
+    LineSettings(start=(0.75, 1), end=(0.75, 0)),
+    table=ZoneSettings(points=((0.35, 0.5), (0.85, 0.5), (0.85, 1), (0.35, 1))),
+)
+"""People come from below, stand at the table, and leave to the right, over the line."""
+
+
+def detect_clip(path: Path, detector: densewatch.Detector, most: int) -> Frames:
+    import av
+
+    frames = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            if len(frames) == most:
+                break
+            found = detector.detect(frame.to_ndarray(format="rgb24"), threshold=0.1)
+            frames.append((START + float(frame.time or 0), found))
+    return frames
+
+
+def compare_clip(frames: Frames, detector: densewatch.Detector, people: int) -> None:
+    """Compare 10, 5 and 2 frames a second with the truth and among each other."""
+    full = count(frames, TABLE, detector.names)
+    for step in (1, 2, 5):
+        for offset in range(step):
+            one = count(frames[offset::step], TABLE, detector.names)
+            assert (one.tracks, one.entered, one.left) == (people, people, 0), (step, offset)
+            assert one.occupancy == pytest.approx(full.occupancy, rel=0.05), (step, offset)
+
+
+def test_a_real_clip_is_counted_alike_at_every_rate(shared: Path, detector: densewatch.Detector) -> None:
+    """Its first two people, one after the other, from 10 frames a second."""
+    path = shared / "clips" / "intel_one-by-one-person-detection.mp4"
+    compare_clip(detect_clip(path, detector, 460), detector, people=2)
+
+
+@pytest.mark.slow
+def test_a_whole_real_clip_is_counted_alike_at_every_rate(
+    shared: Path, detector: densewatch.Detector
+) -> None:
+    """All six."""
+    path = shared / "clips" / "intel_one-by-one-person-detection.mp4"
+    compare_clip(detect_clip(path, detector, 10_000), detector, people=6)

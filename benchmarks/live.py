@@ -28,6 +28,7 @@ import httpx
 import numpy as np
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from densewatch.benchmarking.machine import describe_machine
 from densewatch.live.policy import SourcePolicy
@@ -66,7 +67,7 @@ def view(address: str, cookie: str, seconds: float) -> None:
     ages: list[float] = []
     with connect(
         address.replace("http", "ws", 1) + "api/v1/live",
-        origin=address.rstrip("/"),  # type: ignore[arg-type]
+        origin=Origin(address.rstrip("/")),
         additional_headers={"Cookie": cookie},
         user_agent_header=AGENT,
         max_size=None,

@@ -41,7 +41,7 @@ def around(
 
 @dataclass(frozen=True)
 class Walker:
-    """Moves straight from one centre to another, then is gone."""
+    """Moves straight from one centre to another, then is gone; what is outside the picture is not seen."""
 
     begins: float
     seconds: float
@@ -88,9 +88,12 @@ def play(
             box = walker.box(second)
             if box is None or random.random() < noise.miss:
                 continue
+            visible = _shaken(box, noise.shake, random)
+            if visible[2] - visible[0] < 0.02:
+                continue
             low = random.random() < noise.weak
             score = random.uniform(0.35, 0.49) if low else random.uniform(0.6, 0.9)
-            rows.append((walker.name, score, _shaken(box, noise.shake, random)))
+            rows.append((walker.name, score, visible))
         for _ in range(random.poisson(noise.ghosts)):
             ghost = around(random.uniform(0.1, 0.9), random.uniform(0.2, 0.8))
             rows.append((NAMES[random.integers(len(NAMES))], random.uniform(0.5, 0.8), ghost))

@@ -46,7 +46,6 @@ def series(found: Series, name: str) -> dict[tuple[str, ...], float]:
 
 def test_all_figures_are_there(service: Service, watcher: FakeWatcher) -> None:
     watcher.show("hall")
-    service.metrics.observe_detector(0.02)
     found = figures(service)
     assert series(found, "densewatch_frame_age_seconds_count") == {("hall",): 1}
     assert series(found, "densewatch_frame_age_seconds_sum")["hall",] == pytest.approx(0.05)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from click.core import ParameterSource
 
 from densewatch.cli.console import SOME_FAILED, stop
 from densewatch.cli.options import (
@@ -148,5 +147,10 @@ def watch(
 def _refuse_flags(context: typer.Context, site: Path) -> None:
     """End the program where a flag says what the file of the site has to say."""
     for name in context.params:
-        if name not in _OF_A_SITE and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+        if name not in _OF_A_SITE and _typed(context, name):
             stop(f"--{name.replace('_', '-')} is not for a site: set it in {site}")
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -51,6 +51,7 @@ class JsonLines:
 
     def show(self, statuses: Mapping[str, CameraStatus], latest: Mapping[str, FrameResult]) -> None:
         """Write a line for each camera that is in another state than before, live ones excepted."""
+        del latest  # was written frame by frame
         for status in statuses.values():
             if self._states.get(status.id) != status.state and status.state != "live":
                 self._write(

@@ -49,6 +49,10 @@ class Run:
             if self._frames == self._limits.frames:
                 self._full.set()
 
+    def stop(self) -> None:
+        """End the run soon; from any thread, or a signal."""
+        self._full.set()
+
     def until_done(self, watcher: Watcher) -> None:
         """Show what a watcher sees, which runs already, until the sources, a limit or the user end it."""
         started = time.monotonic()

@@ -61,7 +61,7 @@ def serve_until_done(
         made.append(
             Watcher(
                 detector,
-                site.cameras,
+                site.filled().cameras,
                 policy=policy,
                 listeners=Listeners(both, on_event, on_bin),
                 bin_seconds=site.store.bin_seconds,

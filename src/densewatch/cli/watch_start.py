@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from platformdirs import user_data_path
-from rich.logging import RichHandler
 
-from densewatch.cli.console import report_error, say, stderr_console, stop
+from densewatch.cli.console import report_error, say, stop, warn
 from densewatch.cli.options import load_detector
 from densewatch.cli.watch_output import create_output
 from densewatch.cli.watch_run import Limits, Run, watch_until_done
@@ -30,9 +30,21 @@ from densewatch.store.errors import StoreError
 
 def new_run(output_format: str, frames: int | None, seconds: float | None) -> Run:
     """Return a run that writes results in a format until a limit is reached."""
-    handler = RichHandler(console=stderr_console(), show_path=False, log_time_format="%H:%M:%S")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    return Run(create_output(output_format), Limits(frames, seconds))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Said()])
+    run = Run(create_output(output_format), Limits(frames, seconds))
+    signal.signal(signal.SIGTERM, lambda *_: run.stop())  # what is open is still kept then
+    return run
+
+
+class _Said(logging.Handler):
+    """Says what the rooms log as the command says its own messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one message."""
+        try:
+            (report_error if record.levelno >= logging.ERROR else warn)(self.format(record))
+        except Exception:
+            self.handleError(record)
 
 
 def watch_sources(
@@ -59,7 +71,7 @@ def watch_site(path: Path, run: Run, *, serve: bool, port: int | None) -> bool:
     policy = site.sources.to_policy()
     if serve:
         return serve_until_done(run, site, detector, policy, site_file=file, port=port)
-    return watch_until_done(run, site.cameras, detector, policy)
+    return watch_until_done(run, site.filled().cameras, detector, policy)
 
 
 def check_site(path: Path) -> None:

@@ -72,7 +72,8 @@ def continues(boxes: Boxes, track_boxes: Boxes) -> npt.NDArray[np.bool_]:
         boxes: detections [N, 4], xyxy.
         track_boxes: where tracks should be now, [M, 4], xyxy.
     """
-    return np.any(_overlaps(boxes, track_boxes) >= _CONTINUES_IOU, axis=1)
+    near = _overlaps(boxes, track_boxes) >= _CONTINUES_IOU
+    return np.asarray(near.any(axis=1))
 
 
 def _overlaps(one: Boxes, other: Boxes) -> npt.NDArray[np.float64]:

@@ -38,7 +38,7 @@ class MotionGate:
         if self._seen is None or self._seen.shape != small.shape:
             return True
         changed = np.count_nonzero(cv2.absdiff(small, self._seen) > _CHANGED)
-        return changed > self._settings.min_area * small.size
+        return bool(changed > self._settings.min_area * small.size)
 
 
 def _small(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

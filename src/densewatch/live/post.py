@@ -120,7 +120,7 @@ class Post:
         settings = self.settings
         try:
             image = burn_in(frame.to_rgb(), settings.masks)
-            found, detected = self._detect(image, frame.time)
+            found, detector_ms = self._detect(image, frame.time)
         except SourceError:
             self.drop("broken")
             return
@@ -129,23 +129,26 @@ class Post:
             _log.error("camera %s: %s", self.id, error)
             return
         with self._lock:
-            result = self._result(frame, image, found, detected)
+            if self.settings.masks != settings.masks:  # drawn meanwhile: nobody sees what lies below
+                image = burn_in(image, self.settings.masks)
+            result = self._result(frame, image, found, detector_ms)
             self._recorder.add(result)
             self.latest = result
-        self._rate.add()
-        self._listeners.on_result(result)
+            self._rate.add()
+            self._listeners.on_result(result)
 
-    def _detect(self, image: npt.NDArray[np.uint8], at: float) -> tuple[Detections, bool]:
-        """Return what is in a picture, and whether the network looked: without motion it is as it was."""
+    def _detect(self, image: npt.NDArray[np.uint8], at: float) -> tuple[Detections, float | None]:
+        """Return what is in a picture, and the detector's milliseconds; None where nothing has moved."""
         if self._gate is not None and not self._gate.opens(image, at) and self._found is not None:
-            return self._found, False
+            return self._found, None
+        began = time.perf_counter()
         self._found = self._detector.detect(
             image, threshold=self._analysis.lowest_threshold, tiles=self.settings.tiles
         )
-        return self._found, True
+        return self._found, (time.perf_counter() - began) * 1000
 
     def _result(
-        self, frame: Frame, image: npt.NDArray[np.uint8], found: Detections, detected: bool
+        self, frame: Frame, image: npt.NDArray[np.uint8], found: Detections, detector_ms: float | None
     ) -> FrameResult:
         seen = self._analysis.update(found, frame.time)
         age_ms = self._age_ms(frame)
@@ -163,7 +166,8 @@ class Post:
             lines=seen.lines,
             crossings=seen.crossings,
             image=image,
-            detected=detected,
+            detected=detector_ms is not None,
+            detector_ms=detector_ms or 0.0,
             dwell_s=seen.dwell_s,
         )
 
@@ -191,6 +195,8 @@ class Post:
             self._analysis.replace(settings)
             self._recorder.replace(settings)
             self._gate = _gate(settings)
+            if settings.masks != self.settings.masks:
+                self.latest = None
             self.settings = settings
 
     def drop(self, reason: str) -> None:

@@ -61,6 +61,7 @@ class FrameResult:
         crossings: those of this frame.
         image: uint8 [H, W, 3] RGB with privacy masks.
         detected: False where the motion gate spared the network: the objects are those of the last frame.
+        detector_ms: how long the detector took; 0 where it was spared.
         dwell_s: how long each object of `counts` was seen so far, by track, in seconds.
     """
 
@@ -77,6 +78,7 @@ class FrameResult:
     crossings: tuple[Crossing, ...]
     image: npt.NDArray[np.uint8]
     detected: bool = True
+    detector_ms: float = 0.0
     dwell_s: Mapping[int, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

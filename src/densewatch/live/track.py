@@ -17,7 +17,6 @@ GONE_AT_BORDER_S = 0.39
 _SCORE_MEMORY_S = 1.0
 _ROUNDING = 1e-6  # scores are float32
 _SEEN_SHARE = 0.5  # of the frames until an object is sure
-_PATIENCE_FRAMES = 1.5  # however few frames a second there are, one may miss the object
 _BORDER = 0.01
 _OUTWARDS_PER_S = 0.05
 
@@ -123,16 +122,27 @@ class Track:
             memory_s: how long it may be hidden.
             usual_s: how far apart frames usually are.
         """
-        hidden_s = now_s - self.last_s
-        return hidden_s <= max(memory_s, _PATIENCE_FRAMES * usual_s) and not self.left(now_s, usual_s)
+        return self._hidden_s(now_s, usual_s) <= max(memory_s, usual_s) and not self.left(now_s, usual_s)
 
     def left(self, now_s: float, usual_s: float) -> bool:
         """Return whether it has left the picture: its number must not go to who comes in there."""
-        hidden_s = now_s - self.last_s
-        return hidden_s > max(GONE_AT_BORDER_S, _PATIENCE_FRAMES * usual_s) and self._was_leaving()
+        hidden_s = self._hidden_s(now_s, usual_s)
+        return hidden_s > max(GONE_AT_BORDER_S, usual_s) and self._was_leaving(now_s)
 
-    def _was_leaving(self) -> bool:
-        """Return whether it was last seen at a border, on its way out: the side within still moved there."""
+    def _hidden_s(self, now_s: float, usual_s: float) -> float:
+        """Return for how long it is hidden.
+
+        It hid half an interval after it was last seen, on the average, as it came half an interval before it was
+        first seen: so it is there for as long at few frames a second as at many, and one of them may miss it.
+        """
+        return now_s - self.last_s - usual_s / 2
+
+    def _was_leaving(self, now_s: float) -> bool:
+        """Return whether it should be outside by now, or was seen at a border and its inner side moved there."""
+        expected = self.expected(now_s)
+        center = (expected[:2] + expected[2:]) / 2
+        if center.min() < 0 or center.max() > 1:
+            return True
         left, top, right, bottom = self.box
         to_right, to_bottom, to_left, to_top = self._drift * (1, 1, -1, -1)
         return bool(

@@ -49,14 +49,12 @@ class Metrics:
     def observe(self, result: FrameResult) -> None:
         """Take a frame's result; quick, from any thread."""
         self._ages.labels(result.camera).observe(result.age_ms / 1000)
+        if result.detected:
+            self._detector.observe(result.detector_ms / 1000)
         with self._lock:
             known = self._labels.setdefault(result.camera, [])
             new = [label for label in result.counts if label not in known]
             known += new[: _MOST_LABELS - len(known)]
-
-    def observe_detector(self, seconds: float) -> None:
-        """Take how long the detector took for a frame."""
-        self._detector.observe(seconds)
 
     def labels(self, camera: str, settings: CameraSettings) -> list[str]:
         """Return which classes of a camera have figures: those that are set, else the first that came."""

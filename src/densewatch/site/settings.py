@@ -244,7 +244,7 @@ class ServerSettings(_Settings):
     allowed_origins: tuple[Origin, ...] = Field(
         (),
         max_length=32,
-        description="further sites whose pages may use the API, such as https://intra.example",
+        description="further addresses under which the dashboard is reached, such as https://intra.example",
     )
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
         (), max_length=32, description="addresses or networks whose X-Forwarded headers are believed"

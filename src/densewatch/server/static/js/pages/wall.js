@@ -82,6 +82,7 @@ export async function wallPage(app) {
   };
   app.live.addEventListener("status", summarise);
   app.live.addEventListener("state", summarise);
+  if (app.live.state === "open") summarise();
   const element = h(
     "div",
     { class: "wall-page" },

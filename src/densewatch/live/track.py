@@ -132,13 +132,13 @@ class Track:
     def _hidden_s(self, now_s: float, usual_s: float) -> float:
         """Return for how long it is hidden.
 
-        It hid half an interval after it was last seen, on the average, as it came half an interval before it was
-        first seen: so it is there for as long at few frames a second as at many, and one of them may miss it.
+        It hid half an interval after it was last seen, on the average, as it came half an interval before it
+        was first seen: so it is there for as long at few frames a second as at many, and one may miss it.
         """
         return now_s - self.last_s - usual_s / 2
 
     def _was_leaving(self, now_s: float) -> bool:
-        """Return whether it should be outside by now, or was seen at a border and its inner side moved there."""
+        """Return whether it should be outside by now, or was seen at a border and its inner side moved on."""
         expected = self.expected(now_s)
         center = (expected[:2] + expected[2:]) / 2
         if center.min() < 0 or center.max() > 1:

@@ -15,7 +15,7 @@ export function zoneName() {
     .formatToParts(new Date())
     .find((part) => part.type === "timeZoneName")?.value;
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  return offset && offset !== zone ? `${zone} (${offset})` : zone;
+  return offset && zone !== "UTC" ? `${zone} (${offset})` : zone;
 }
 
 /**

@@ -202,8 +202,8 @@ function eventCard(app, cameras, event, open) {
     h(
       "p",
       { class: "event-text" },
-      h("span", {}, cameraName(cameras, event.camera)),
-      h("span", {}, time(event.start_time), lasted(event) && ` · ${lasted(event)}`),
+      h("span", {}, cameraName(cameras, event.camera), lasted(event) && ` · ${lasted(event)}`),
+      h("span", {}, time(event.start_time)),
     ),
   );
 }

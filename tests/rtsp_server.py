@@ -20,7 +20,7 @@ from typing import Any
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 FPS = 25
-_LOGIN = "RTSP_SERVER_LOGIN"
+_LOGIN, _SPEED = "RTSP_SERVER_LOGIN", "RTSP_SERVER_SPEED"
 _PROBE = """
 import gi
 gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
@@ -106,6 +106,7 @@ class RtspServer:
         host: str = "127.0.0.1",
         port: int = 0,
         prefix: Sequence[str] = (),
+        speed: int = 1,
     ) -> None:
         """Prepare to serve.
 
@@ -116,12 +117,15 @@ class RtspServer:
             host: the address to listen at.
             port: 0 takes a free one at the first start.
             prefix: a command that runs the server, such as one that changes the network namespace.
+            speed: how many times as fast as they were made the clips are sent.
         """
         self.clips = clips
         self.port = port
         self._host = host
         self._prefix = prefix
-        self._login = {} if user is None else {_LOGIN: f"{user}:{password}"}
+        self._variables = {_SPEED: str(speed)}
+        if user is not None:
+            self._variables[_LOGIN] = f"{user}:{password}"
         self._process: subprocess.Popen[str] | None = None
 
     def url(self, name: str, login: str = "") -> str:
@@ -137,7 +141,7 @@ class RtspServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, **self._login},
+            env={**os.environ, **self._variables},
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -208,7 +212,8 @@ def _factory(gst: Any, rtsp: Any, folder: Path) -> Any:
     units = [path.read_bytes() for path in sorted(folder.glob("*.h264"))]
     factory = rtsp.RTSPMediaFactory()
     factory.set_shared(True)
-    caps = f"video/x-h264,stream-format=byte-stream,alignment=au,framerate={FPS}/1"
+    fps = FPS * int(os.environ[_SPEED])
+    caps = f"video/x-h264,stream-format=byte-stream,alignment=au,framerate={fps}/1"
     payloader = "rtph264pay config-interval=-1 pt=96 name=pay0"
     factory.set_launch(f'( appsrc name=src format=time caps="{caps}" ! h264parse ! {payloader} )')
 
@@ -217,8 +222,8 @@ def _factory(gst: Any, rtsp: Any, folder: Path) -> Any:
 
         def need(source: Any, _: int) -> None:
             buffer = gst.Buffer.new_wrapped(units[sent[0] % len(units)])
-            buffer.pts = buffer.dts = sent[0] * gst.SECOND // FPS
-            buffer.duration = gst.SECOND // FPS
+            buffer.pts = buffer.dts = sent[0] * gst.SECOND // fps
+            buffer.duration = gst.SECOND // fps
             sent[0] += 1
             source.emit("push-buffer", buffer)
 

@@ -1,6 +1,6 @@
 """Count the same scene at several frame rates: tracks, crossings of a line, mean occupancy.
 
-python benchmarks/counting.py [CLIP|demo] [--only person] [--threshold 0.5] [--line X1,Y1,X2,Y2] [--rates 30,5]
+python benchmarks/counting.py [CLIP|demo] [--only person] [--threshold 0.5] [--line X1,Y1,X2,Y2] [--rates 30]
 
 A rate is made by leaving frames out, once from each first frame, so a row shows the least, mean and most.
 """

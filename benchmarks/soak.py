@@ -2,7 +2,7 @@
 
 python benchmarks/soak.py --minutes 10
 
-Needs a GStreamer RTSP server; see tests/rtsp_server.py for Debian's packages. Exits with 1 where a limit is broken.
+Needs a GStreamer RTSP server: tests/rtsp_server.py names Debian's packages. Exits with 1 past a limit.
 """
 
 from __future__ import annotations

@@ -33,6 +33,8 @@ from rtsp_server import RtspServer, missing, write_clip
 
 BACK_WITHIN_S = 5.0
 MB_AN_HOUR = 1.0
+FLAWLESS_S = 12.0
+"""Between two troubles: after less, the camera's waits would go on growing, as they should where one flaps."""
 SETTLED = 0.3
 """Share of the run after which memory is measured: the engine has compiled, and caches are full."""
 
@@ -68,7 +70,7 @@ def trouble(
     """Kill, stall and change a server, over and over, and note how long its camera takes to come back."""
     ways = itertools.cycle(("kill", "stall", "resize"))
     sizes = itertools.cycle(clips[1:] + clips[:1])
-    while not ended.wait(6):
+    while not ended.wait(FLAWLESS_S):
         way = next(ways)
         if way == "stall":
             server.stall()

@@ -11,6 +11,7 @@ import pytest
 from densewatch.detections import Detections
 from densewatch.live.clock import Clock
 from densewatch.live.filters import camera_filter
+from densewatch.live.labelling import taken_over
 from densewatch.live.settings import CameraSettings
 from densewatch.live.track import Track
 from densewatch.live.tracking import Tracking
@@ -134,6 +135,57 @@ def test_a_flash_is_no_object_at_any_rate() -> None:
                 frame / fps, ("person", float(np.clip(random.normal(0.35, 0.08), 0, 1)), around(0.5, 0.5))
             )
         assert run.numbers == {}, fps
+
+
+@pytest.mark.parametrize(("low", "numbers"), [(0.42, []), (0.48, [1])])
+def test_the_mean_score_must_pass_not_every_other_score(low: float, numbers: list[int]) -> None:
+    run = Run()
+    for frame in range(120):
+        run.rows(frame / 30, ("person", low if frame % 2 else 0.55, around(0.5, 0.5)))
+    assert list(run.numbers) == numbers
+
+
+@pytest.mark.parametrize(("every", "numbers"), [(2, [1]), (4, [])])
+@pytest.mark.parametrize("fps", [15, 30])
+def test_half_of_the_frames_must_show_it(fps: float, every: int, numbers: list[int]) -> None:
+    run = Run()
+    for frame in range(round(6 * fps)):
+        rows: list[Row] = [("person", 0.8, around(0.5, 0.5))] if frame == 1 or frame % every == 0 else []
+        run.rows(frame / fps, *rows)
+    assert list(run.numbers) == numbers
+
+
+def test_a_weak_second_box_of_a_neighbour_does_not_keep_who_is_gone() -> None:
+    run = Run()
+    one, other = ("person", 0.8, around(0.4, 0.5, 0.1, 0.4)), ("person", 0.8, around(0.52, 0.5, 0.1, 0.4))
+    for frame in range(10):
+        run.rows(frame / 10, one, other)
+    for frame in range(10, 40):
+        sure = run.rows(frame / 10, other, ("person", 0.45, around(0.46, 0.5, 0.1, 0.4)))
+    assert [track.box[0] for track in sure] == [pytest.approx(0.47)]
+
+
+PLACE = np.array([[0.2, 0.2, 0.4, 0.6]])
+
+
+@pytest.mark.parametrize(
+    ("tracks", "found", "expected"),
+    [
+        ([0], [1], [0]),  # somebody is called a chair for a frame
+        ([0], [0, 1], [0, 1]),  # somebody sits on a chair: both are seen
+        ([0, 1], [1], [1]),  # only the chair is seen, which has a track
+        ([0, 1], [2], [0]),  # a third class goes to one of two
+        ([], [1], [1]),
+    ],
+)
+def test_a_box_goes_to_a_track_of_another_class_only_if_both_are_alone(
+    tracks: list[int], found: list[int], expected: list[int]
+) -> None:
+    boxes, track_boxes = PLACE.repeat(len(found), 0), PLACE.repeat(len(tracks), 0)
+    planes = taken_over(boxes, np.array(found), track_boxes, np.array(tracks, np.int64))
+    assert planes.tolist() == expected
+    apart = taken_over(boxes + 0.1, np.array(found), track_boxes, np.array(tracks, np.int64))
+    assert apart.tolist() == found
 
 
 @pytest.mark.parametrize(("hidden_s", "numbers"), [(0.8, [1]), (3.0, [1, 2])])

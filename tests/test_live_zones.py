@@ -156,6 +156,12 @@ def test_what_drives_through_does_not_take_a_bay() -> None:
     assert not any(count.taken for count in counts)
 
 
+def test_what_drives_through_again_and_again_does_not_take_a_bay() -> None:
+    room = Room(BAY)
+    counts = [room.at(frame / 10, *([CAR] if frame % 60 < 7 else [])) for frame in range(300)]
+    assert not any(count.taken for count in counts)
+
+
 def test_a_person_does_not_take_a_bay_for_cars() -> None:
     room = Room(BAY)
     assert not room.play(10, 3, lambda _: (0.5, 0.5))[-1].taken

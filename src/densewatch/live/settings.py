@@ -60,7 +60,9 @@ class ZoneSettings(_Filters):
     """A part of the picture in which objects are counted."""
 
     points: Polygon = Field(description="corners, x and y as shares of width and height from the top left")
-    anchor: Literal["bottom", "center"] = Field("bottom", description="which point of a box must lie inside")
+    anchor: Literal["bottom", "center"] = Field(
+        "bottom", description="which point of a box must lie inside; of a bay it is always the center"
+    )
     bay: bool = Field(False, description="a parking bay: it is free, or taken by one object")
 
 

@@ -122,7 +122,7 @@ class Track:
             memory_s: how long it may be hidden.
             usual_s: how far apart frames usually are.
         """
-        return self._hidden_s(now_s, usual_s) <= max(memory_s, usual_s) and not self.left(now_s, usual_s)
+        return self._hidden_s(now_s, usual_s) <= max(memory_s, usual_s)
 
     def left(self, now_s: float, usual_s: float) -> bool:
         """Return whether it has left the picture: its number must not go to who comes in there."""

@@ -34,7 +34,7 @@ from rtsp_server import RtspServer, missing, write_clip
 BACK_WITHIN_S = 5.0
 MB_AN_HOUR = 1.0
 FLAWLESS_S = 12.0
-"""Between two troubles: after less, the camera's waits would go on growing, as they should where one flaps."""
+"""Between two troubles: after less, the camera's waits go on growing, as they should where one flaps."""
 SETTLED = 0.3
 """Share of the run after which memory is measured: the engine has compiled, and caches are full."""
 

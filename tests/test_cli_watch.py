@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,7 @@ from PIL import Image
 
 from live_helpers import wait_for
 from tiny_model import draw_squares, write_tiny_model
-
-COMMAND = [sys.executable, "-c", "from densewatch.cli.main import main; main()", "watch"]
-PASSWORD = "correct-horse-battery"
+from watch_process import COMMAND, PASSWORD, served
 
 
 @pytest.fixture(scope="module")
@@ -126,29 +122,15 @@ def test_a_site_is_checked_without_opening_anything(scene: Path) -> None:
 
 
 def test_a_site_is_served_until_it_is_told_to_end(scene: Path, tmp_path: Path) -> None:
-    arguments = ["site.yaml", "--port", "0", "--format", "jsonl"]
-    variables = environment(DENSEWATCH_ADMIN_PASSWORD=PASSWORD)
-    log = tmp_path / "log"
     with (
-        log.open("w") as errors,
-        subprocess.Popen(
-            [*COMMAND, *arguments], cwd=scene, env=variables, stdout=subprocess.DEVNULL, stderr=errors
-        ) as process,
+        served(scene, tmp_path / "log", "site.yaml", "--format", "jsonl") as address,
+        httpx.Client(base_url=address, headers={"Origin": address.rstrip("/")}) as client,
     ):
-        try:
-            wait_for(lambda: "dashboard: http://127.0.0.1:" in log.read_text(), 60, "the dashboard")
-            address = log.read_text().split("dashboard: ")[1].split()[0]
-            with httpx.Client(base_url=address, headers={"Origin": address.rstrip("/")}) as client:
-                wait_for(lambda: client.get("readyz").json()["cameras"] == {"hall": "live"}, 30, "a picture")
-                assert client.get("api/v1/cameras").status_code == 401
-                signed_in = client.post("api/v1/session", json={"name": "admin", "password": PASSWORD})
-                assert signed_in.status_code == 200
-                [camera] = client.get("api/v1/cameras").json()
-                assert (camera["id"], list(camera["zones"])) == ("hall", ["left"])
-                assert client.get("api/v1/cameras/hall/picture.jpg").content[:2] == b"\xff\xd8"
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
-        finally:
-            process.kill()
-    assert PASSWORD not in log.read_text()
+        wait_for(lambda: client.get("readyz").json()["cameras"] == {"hall": "live"}, 30, "a picture")
+        assert client.get("api/v1/cameras").status_code == 401
+        signed_in = client.post("api/v1/session", json={"name": "admin", "password": PASSWORD})
+        assert signed_in.status_code == 200
+        [camera] = client.get("api/v1/cameras").json()
+        assert (camera["id"], list(camera["zones"])) == ("hall", ["left"])
+        assert client.get("api/v1/cameras/hall/picture.jpg").content[:2] == b"\xff\xd8"
     assert (scene / "densewatch-data" / "densewatch.db").is_file()

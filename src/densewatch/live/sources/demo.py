@@ -21,6 +21,8 @@ FPS = 25
 WIDTH, HEIGHT = 640, 480
 CYCLE_S = 30.0
 """After so many seconds the scene is where it began: empty."""
+FIRST_S = 7.0
+"""Where in the scene the source begins: somebody is already there."""
 
 _PHOTO = Path(__file__).parents[2] / "assets" / "astronaut.jpg"
 _OUTLINE = (
@@ -113,7 +115,7 @@ class DemoSource:
         while not self._closed.wait(began + number / FPS - time.monotonic()):
             moment = number / FPS
             wall = time.time() - time.monotonic() + began + moment
-            yield Frame(wall, "pts", time.monotonic(), (HEIGHT, WIDTH), partial(scene.at, moment))
+            yield Frame(wall, "pts", time.monotonic(), (HEIGHT, WIDTH), partial(scene.at, FIRST_S + moment))
             number = max(
                 number + 1, int((time.monotonic() - began) * FPS)
             )  # what nobody waited for is left out

@@ -121,6 +121,12 @@ def test_a_site_is_checked_without_opening_anything(scene: Path) -> None:
     assert "wrong.yaml:6:5: cameras.hall.zoness: unknown setting: did you mean 'zones'?" in done.stderr
 
 
+def test_the_schema_of_a_site_is_printed(scene: Path) -> None:
+    schema = json.loads(run(scene, "--schema").stdout)
+    assert {"cameras", "store", "server", "users"} <= set(schema["properties"])
+    assert "source" in schema["$defs"]["CameraSettings"]["properties"]
+
+
 def test_a_site_is_served_until_it_is_told_to_end(scene: Path, tmp_path: Path) -> None:
     with (
         served(scene, tmp_path / "log", "site.yaml", "--format", "jsonl") as address,

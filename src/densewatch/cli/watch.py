@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 WatchFormat = Literal["table", "jsonl"]
 _OF_A_SITE = ("sources", "output_format", "frames", "seconds", "serve", "port", "check")
 """What may be said of a site on the command line; all else stands in its file."""
+
+
+def _print_schema(wanted: bool) -> None:
+    if wanted:
+        from densewatch.site.settings import SiteSettings
+
+        typer.echo(json.dumps(SiteSettings.model_json_schema(), indent=2))
+        raise typer.Exit
 
 
 def watch(
@@ -94,6 +103,15 @@ def watch(
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Check the file of a site, and leave; no camera is opened.")
+    ] = False,
+    schema: Annotated[  # noqa: ARG001 - its callback has answered it
+        bool,
+        typer.Option(
+            "--schema",
+            is_eager=True,
+            callback=_print_schema,
+            help="Print the JSON Schema of a site's file, for editors, and leave.",
+        ),
     ] = False,
     model: ModelOption = None,
     engine: EngineOption = "auto",

@@ -31,6 +31,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from densewatch.benchmarking.machine import describe_machine
+from densewatch.live.allocator import limit_arenas
 from densewatch.live.policy import SourcePolicy
 from densewatch.live.results import FrameResult
 from densewatch.live.settings import CameraSettings
@@ -185,6 +186,7 @@ def main() -> None:
         address, cookie, seconds = arguments.view
         view(address, cookie, float(seconds))
         return
+    limit_arenas()  # as `densewatch watch` does
     with tempfile.TemporaryDirectory() as folder:
         measure(arguments, Path(folder))
 

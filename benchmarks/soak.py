@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from densewatch.live.allocator import limit_arenas
 from densewatch.live.policy import SourcePolicy
 from densewatch.live.results import FrameResult
 from densewatch.live.settings import CameraSettings
@@ -157,6 +158,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if (lack := missing()) is not None:
         sys.exit(lack)
+    limit_arenas()  # as `densewatch watch` does
     with tempfile.TemporaryDirectory() as folder:
         well = soak(arguments.minutes, arguments.speed, Path(folder))
     sys.exit(0 if well else 1)

@@ -16,6 +16,7 @@ from densewatch.cli.watch_output import create_output
 from densewatch.cli.watch_run import Limits, Run, watch_until_done
 from densewatch.cli.watch_serve import serve_until_done
 from densewatch.cli.watch_sources import Flags, cameras
+from densewatch.live.allocator import limit_arenas
 from densewatch.live.frames import SourceError
 from densewatch.live.policy import SourcePolicy
 from densewatch.runtime.detector import Detector
@@ -31,6 +32,7 @@ from densewatch.store.errors import StoreError
 def new_run(output_format: str, frames: int | None, seconds: float | None) -> Run:
     """Return a run that writes results in a format until a limit is reached."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Said()])
+    limit_arenas()
     run = Run(create_output(output_format), Limits(frames, seconds))
     signal.signal(signal.SIGTERM, lambda *_: run.stop())  # what is open is still kept then
     return run

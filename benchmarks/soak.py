@@ -135,18 +135,18 @@ def soak(minutes: float, speed: int, folder: Path) -> bool:
         store.close()
     settled = np.array(samples[int(len(samples) * SETTLED) :])
     slope = float(np.polyfit(settled[:, 0], settled[:, 1], 1)[0])
-    return report(minutes, speed, seen, back, slope, settled[:, 1], threads)
+    return report(minutes, speed, seen, back, slope, [mb for _, mb in samples], threads)
 
 
 def report(
-    minutes: float, speed: int, seen: Seen, back: list[float], slope: float, memory: np.ndarray, threads: int
+    minutes: float, speed: int, seen: Seen, back: list[float], slope: float, memory: list[float], threads: int
 ) -> bool:
     print(f"{minutes:g} minutes, {speed} times as fast, {len(back)} troubles, {threads} threads at the end")
     print(f"results            {seen.results}")
     print(f"back after         median {np.median(back):.2f} s, longest {max(back):.2f} s")
     print(f"steady camera      longest gap {seen.longest_gap_s['steady'] * 1000:.0f} ms")
     print(f"made-up counts     {seen.made_up}")
-    print(f"memory             {memory.min():.1f} to {memory.max():.1f} MB")
+    print(f"memory each minute {', '.join(f'{mb:.1f}' for mb in memory[60::60])} MB")
     print(f"slope              {slope:.2f} MB an hour; {slope / speed:.2f} MB an hour of the cameras' time")
     return max(back) < BACK_WITHIN_S and seen.made_up == 0 and slope / speed < MB_AN_HOUR
 

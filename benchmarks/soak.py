@@ -1,6 +1,6 @@
 """A camera that dies, stalls and changes, beside one that does not, ten times as fast as life.
 
-python benchmarks/soak.py --minutes 10
+python benchmarks/soak.py --minutes 10 --settle 5
 
 Needs a GStreamer RTSP server: tests/rtsp_server.py names Debian's packages. Exits with 1 past a limit.
 """
@@ -36,8 +36,6 @@ BACK_WITHIN_S = 5.0
 MB_AN_HOUR = 1.0
 FLAWLESS_S = 12.0
 """Between two troubles: after less, the camera's waits go on growing, as they should where one flaps."""
-SETTLED = 0.3
-"""Share of the run after which memory is measured: the engine has compiled, and caches are full."""
 
 
 @dataclass
@@ -91,7 +89,7 @@ def trouble(
         back.append(time.monotonic() - returned)
 
 
-def soak(minutes: float, speed: int, folder: Path) -> bool:
+def soak(minutes: float, settle: float, speed: int, folder: Path) -> bool:
     clips = [
         write_clip(folder / f"clip-{width}", width, height) for width, height in ((640, 480), (320, 240))
     ]
@@ -124,7 +122,7 @@ def soak(minutes: float, speed: int, folder: Path) -> bool:
         chaos = threading.Thread(target=trouble, args=(troubled, clips, seen, ended, back), name="trouble")
         chaos.start()
         begun, samples = time.monotonic(), list[tuple[float, float]]()
-        while (at := time.monotonic() - begun) < minutes * 60:
+        while (at := time.monotonic() - begun) < (settle + minutes) * 60:
             samples.append((at / 3600, memory_mb()))
             time.sleep(1)
         ended.set()
@@ -133,9 +131,9 @@ def soak(minutes: float, speed: int, folder: Path) -> bool:
         watcher.stop()
         writer.close()
         store.close()
-    settled = np.array(samples[int(len(samples) * SETTLED) :])
+    settled = np.array([(at, mb) for at, mb in samples if at * 60 >= settle])
     slope = float(np.polyfit(settled[:, 0], settled[:, 1], 1)[0])
-    return report(minutes, speed, seen, back, slope, [mb for _, mb in samples], threads)
+    return report(settle + minutes, speed, seen, back, slope, [mb for _, mb in samples], threads)
 
 
 def report(
@@ -154,13 +152,19 @@ def report(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument(
+        "--settle",
+        type=float,
+        default=5,
+        help="minutes before, in which engines compile and caches fill; memory counts from then on",
+    )
     parser.add_argument("--speed", type=int, default=10)
     arguments = parser.parse_args()
     if (lack := missing()) is not None:
         sys.exit(lack)
     limit_arenas()  # as `densewatch watch` does
     with tempfile.TemporaryDirectory() as folder:
-        well = soak(arguments.minutes, arguments.speed, Path(folder))
+        well = soak(arguments.minutes, arguments.settle, arguments.speed, Path(folder))
     sys.exit(0 if well else 1)
 
 

@@ -133,3 +133,22 @@ export function errorNote(error) {
     error instanceof Error ? error.message : String(error),
   );
 }
+
+/**
+ * A table under a heading of its own, which scrolls sideways where the screen is narrow.
+ * @param {string} title
+ * @param {string[]} heads of the columns
+ * @param {HTMLElement} body the table's rows
+ * @returns {HTMLElement}
+ */
+export function tablePanel(title, heads, body) {
+  const columns = heads.map((text) => h("th", { scope: "col" }, text));
+  const table = h(
+    "table",
+    { class: "data" },
+    h("caption", { class: "visually-hidden" }, title),
+    h("thead", {}, h("tr", {}, columns)),
+    body,
+  );
+  return h("section", { class: "panel" }, h("h2", {}, title), h("div", { class: "scroll" }, table));
+}

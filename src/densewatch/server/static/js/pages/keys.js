@@ -4,7 +4,7 @@
  */
 
 import { path } from "../api.js";
-import { errorNote, field, h, select } from "../dom.js";
+import { errorNote, field, h, select, tablePanel } from "../dom.js";
 import { time } from "../times.js";
 import { ROLES } from "./users.js";
 
@@ -48,25 +48,8 @@ export async function keysTab(app) {
       return false;
     }
   });
-  const heads = ["Name", "Role", "Made", "Ends", "Last used", ""].map((text) =>
-    h("th", { scope: "col" }, text),
-  );
-  const table = h(
-    "table",
-    { class: "data" },
-    h("caption", { class: "visually-hidden" }, "API keys"),
-    h("thead", {}, h("tr", {}, heads)),
-    body,
-  );
-  return {
-    element: h(
-      "div",
-      {},
-      notes,
-      h("section", { class: "panel" }, h("h2", {}, "API keys"), h("div", { class: "scroll" }, table)),
-      form,
-    ),
-  };
+  const table = tablePanel("API keys", ["Name", "Role", "Made", "Ends", "Last used", ""], body);
+  return { element: h("div", {}, notes, table, form) };
 }
 
 /**

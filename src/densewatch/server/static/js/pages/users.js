@@ -4,7 +4,7 @@
  */
 
 import { path } from "../api.js";
-import { announce, errorNote, field, h, select } from "../dom.js";
+import { announce, errorNote, field, h, select, tablePanel } from "../dom.js";
 
 /** @typedef {{name: string, role: string}} User */
 
@@ -42,23 +42,8 @@ export async function usersTab(app) {
     body.replaceChildren(...users.map((user) => userRow(app, user, attempt)));
   };
   await load();
-  const heads = ["Name", "Role", "New password", ""].map((text) => h("th", { scope: "col" }, text));
-  const table = h(
-    "table",
-    { class: "data" },
-    h("caption", { class: "visually-hidden" }, "Users"),
-    h("thead", {}, h("tr", {}, heads)),
-    body,
-  );
-  return {
-    element: h(
-      "div",
-      {},
-      notes,
-      h("section", { class: "panel" }, h("h2", {}, "Users"), h("div", { class: "scroll" }, table)),
-      newUserForm(app, attempt),
-    ),
-  };
+  const table = tablePanel("Users", ["Name", "Role", "New password", ""], body);
+  return { element: h("div", {}, notes, table, newUserForm(app, attempt)) };
 }
 
 /** @typedef {(action: () => Promise<unknown>, done: string) => Promise<boolean>} Attempt */

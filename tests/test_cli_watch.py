@@ -121,6 +121,19 @@ def test_a_site_is_checked_without_opening_anything(scene: Path) -> None:
     assert "wrong.yaml:6:5: cameras.hall.zoness: unknown setting: did you mean 'zones'?" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize("format", ["table", "jsonl"])
+def test_a_full_disk_behind_standard_output_is_one_sentence(scene: Path, format: str) -> None:
+    command = [*COMMAND, "hall", "--realtime", "--model", "tiny.onnx", "--format", format, "--seconds", "5"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=scene, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("standard output: No space left on device") == 1
+    assert "Traceback" not in done.stderr
+
+
 def test_the_schema_of_a_site_is_printed(scene: Path) -> None:
     schema = json.loads(run(scene, "--schema").stdout)
     assert {"cameras", "store", "server", "users"} <= set(schema["properties"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import random
 import threading
 import time
+import weakref
 from collections.abc import Generator
 from pathlib import Path
 
@@ -121,6 +123,34 @@ def test_a_lost_source_is_tried_again_and_counted_by_reason(monkeypatch: pytest.
     assert status.reconnects == {"timeout": 2, "refused": 1, "ended": 1}
     assert (status.state, status.error) == ("live", None)
     assert last.closed.is_set()
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_failed_source_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing ever looks for cycles of objects: one would hold a decoded frame each time."""
+
+    class Mark:
+        """Lives as long as the frame of the stack that it is in."""
+
+    marks: list[weakref.ref[Mark]] = []
+
+    def fails() -> Generator[Frame]:
+        held = Mark()
+        marks.append(weakref.ref(held))
+        yield frame()
+        failure = SourceError("gone", "timeout")  # as real sources do, which note it first
+        raise failure
+
+    use(monkeypatch, *(Scripted(fails()) for _ in range(5)))
+    gc.disable()
+    try:
+        camera = camera_of()
+        camera.start()
+        wait_for(lambda: camera.status().reconnects.get("refused", 0) > 0, 5)
+        camera.stop()
+        assert [mark() for mark in marks] == [None] * 5
+    finally:
+        gc.enable()
 
 
 @pytest.mark.usefixtures("no_waiting")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -152,6 +153,19 @@ def test_totals_outlive_a_line_that_is_moved() -> None:
     analysed = analysis.update(detections(("person", 0.8, around(0.8, 0.5))), START + 2)
     assert analysed.lines == {"a": {"in": 1, "out": 0}}
     assert analysed.crossings == ()
+
+
+@pytest.mark.parametrize("change", [{"anchor": "center"}, {"margin": 0.2}])
+def test_who_stands_still_does_not_cross_when_the_line_means_something_else(change: dict[str, Any]) -> None:
+    level = {"start": (0, 0.55), "end": (1, 0.55), "anchor": "bottom", "margin": 0.01}
+    analysis = Analysis("door", CameraSettings.model_validate({"source": "x", "lines": {"a": level}}), NAMES)
+    box = detections(("person", 0.8, around(0.5, 0.5)))  # its feet are below the line, its middle above
+    for frame in range(10):
+        analysis.update(box, START + frame / 10)
+    analysis.replace(CameraSettings.model_validate({"source": "x", "lines": {"a": {**level, **change}}}))
+    for frame in range(10, 20):
+        analysed = analysis.update(box, START + frame / 10)
+        assert analysed.lines == {"a": {"in": 0, "out": 0}}
 
 
 @settings(max_examples=30)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from densewatch.detections import UnknownNameError
 from densewatch.live.frames import SourceError
+from densewatch.live.motion import MotionGate
 from densewatch.live.policy import SourcePolicy
 from densewatch.live.results import FrameResult
 from densewatch.live.settings import CameraSettings, MotionSettings, ZoneSettings
@@ -170,6 +171,46 @@ def test_a_detector_that_fails_at_a_frame_goes_on_with_the_next(
     assert (dropped["engine"], dropped["error"]) == (1, 1)
     assert "out of memory" in caplog.text
     assert "a fault of ours" in caplog.text
+
+
+def test_after_a_failure_of_the_engine_the_motion_gate_knows_nothing(
+    detector: Detector, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found in the picture before is not what this one shows."""
+    whole, calls = Detector.detect, Counter[str]()
+
+    def detect(self: Detector, source: object, **settings: object) -> object:
+        calls["all"] += 1
+        if calls["all"] == 2:
+            raise EngineError("out of memory")
+        return whole(self, source, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Detector, "detect", detect)
+    monkeypatch.setattr(MotionGate, "_moved", lambda *_: calls["all"] < 2)
+    motion = MotionSettings(at_least_every_s=1000)
+    [(_, results)] = all_results(detector, {"a": once(pictures, motion=motion)})
+    assert [result.detected for result in results] == [True, True] + [False] * (COUNT - 3)
+
+
+def test_a_listener_that_fails_for_one_camera_harms_no_other(
+    detector: Detector, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = Heard()
+
+    def on_bin(bin: Bin) -> None:
+        if bin.observation.camera == "a":
+            raise OSError("the disk is gone")
+        heard.bins.append(bin)
+
+    cameras = {name: CameraSettings(source=str(pictures), loop=True) for name in "ab"}
+    listeners = Listeners(lambda _: None, lambda _: None, on_bin)
+    policy = SourcePolicy.permissive()
+    loop = Watcher(detector, cameras, policy=policy, listeners=listeners, bin_seconds=1)
+    loop.start()
+    wait_for(lambda: len(heard.bins) >= 2, 20)
+    loop.stop()
+    assert "camera a: who listens to it failed" in caplog.text
+    assert len(heard.bins) >= 3, "what is open at the end is handed out too"
 
 
 def test_stop_hands_out_what_is_open_and_leaves_no_thread(detector: Detector, pictures: Path) -> None:

@@ -162,6 +162,14 @@ def test_what_drives_through_again_and_again_does_not_take_a_bay() -> None:
     assert not any(count.taken for count in counts)
 
 
+def test_two_that_drive_through_around_a_gap_do_not_take_a_bay() -> None:
+    """The camera saw nothing for ten minutes: who stood there before says nothing of who is there now."""
+    room = Room(BAY)
+    before = [room.at(frame / 10, CAR) for frame in range(3)]
+    after = [room.at(600 + frame / 10, *([CAR] if frame < 3 else [])) for frame in range(40)]
+    assert not any(count.taken for count in before + after)
+
+
 def test_a_person_does_not_take_a_bay_for_cars() -> None:
     room = Room(BAY)
     assert not room.play(10, 3, lambda _: (0.5, 0.5))[-1].taken

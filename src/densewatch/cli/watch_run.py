@@ -35,6 +35,7 @@ class Run:
         self._lock = threading.Lock()
         self._full = threading.Event()
         self._frames = 0
+        self._failed = False
 
     def take(self, result: FrameResult) -> None:
         """Write a result, unless the limit of frames is reached; safe to call from several threads."""
@@ -46,6 +47,8 @@ class Run:
                 self._output.add(result)
             except BrokenPipeError:  # who read our results has enough of them
                 self._full.set()
+            except OSError as error:
+                self._unwritable(error)
             if self._frames == self._limits.frames:
                 self._full.set()
 
@@ -71,15 +74,28 @@ class Run:
         statuses = watcher.statuses()
         latest: Mapping[str, FrameResult | None] = {id: watcher.latest(id) for id in statuses}
         with self._lock:
-            self._output.show(statuses, {id: result for id, result in latest.items() if result is not None})
+            try:
+                self._output.show(
+                    statuses, {id: result for id, result in latest.items() if result is not None}
+                )
+            except BrokenPipeError:
+                self._full.set()
+            except OSError as error:
+                self._unwritable(error)
 
-    @staticmethod
-    def all_seen(watcher: Watcher) -> bool:
-        """Return whether each source gave at least one result; name those that did not."""
+    def _unwritable(self, error: OSError) -> None:
+        """End the run, since what it finds can be written nowhere; say so once."""
+        if not self._failed:
+            report_error(f"standard output: {error.strerror or error}")
+        self._failed = True
+        self._full.set()
+
+    def went_well(self, watcher: Watcher) -> bool:
+        """Return whether each source gave at least one result, and all was written; name what did not."""
         missing = [status for status in watcher.statuses().values() if status.last_time is None]
         for status in missing:
             report_error(status.error or f"{status.address}: no picture came")
-        return not missing
+        return not missing and not self._failed
 
 
 def watch_until_done(
@@ -98,7 +114,7 @@ def watch_until_done(
         run.until_done(watcher)
     finally:
         watcher.stop()
-    return run.all_seen(watcher)
+    return run.went_well(watcher)
 
 
 def _forget(_: object) -> None:

@@ -77,7 +77,7 @@ def serve_until_done(
         with serving(service) as server:
             say(f"dashboard: {server.address} (Ctrl-C ends)")
             run.until_done(made[0])
-    return run.all_seen(made[0])
+    return run.went_well(made[0])
 
 
 def _open_store(settings: StoreSettings) -> Store:

@@ -171,7 +171,9 @@ class Camera:
                     if not self._offer(frame):
                         break
         except SourceError as error:
-            return error
+            # Its traceback would hold the source, a decoded frame among it, until Python looks for cycles:
+            # a process that does little else may not do that for hours.
+            return error.with_traceback(None)
         except Exception as error:
             # Without the error's text, which may hold an address with its password.
             where = "".join(traceback.format_tb(error.__traceback__))

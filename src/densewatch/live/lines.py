@@ -37,8 +37,8 @@ class Line:
         self._ways: dict[Track, _Way] = {}
 
     def replace(self, settings: LineSettings, rule: Filter) -> None:
-        """Take over new settings; what was counted stays, and ways begin anew where the line moved."""
-        if (settings.start, settings.end) != (self.settings.start, self.settings.end):
+        """Take over new settings; what was counted stays, ways begin anew where they mean something else."""
+        if _course(settings) != _course(self.settings):
             self._ways = {}
         self.settings = settings
         self.rule = rule
@@ -97,6 +97,11 @@ class Line:
         # Pictures' y points down: a positive cross product is to the right.
         across = float(way[0] * offset[1] - way[1] * offset[0]) / length
         return across, float(way @ offset) / length**2
+
+
+def _course(settings: LineSettings) -> tuple[object, ...]:
+    """Return what ways near a line depend on."""
+    return settings.start, settings.end, settings.anchor, settings.margin
 
 
 @dataclass

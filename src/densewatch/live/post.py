@@ -142,6 +142,7 @@ class Post:
         if self._gate is not None and not self._gate.opens(image, at) and self._found is not None:
             return self._found, None
         began = time.perf_counter()
+        self._found = None  # where the engine fails, the next picture is looked at, moved or not
         self._found = self._detector.detect(
             image, threshold=self._analysis.lowest_threshold, tiles=self.settings.tiles
         )

@@ -126,7 +126,7 @@ class CameraStatus:
         fps_in: frames a second that arrive.
         fps_out: results a second.
         dropped: frames that were not looked at, by reason: `newer` (a newer one came first), `limit` (the fps
-            limit), `too_old`, `broken` (did not decode).
+            limit), `broken` (did not decode), `engine` and `error` (the detector, or what follows, failed).
         reconnects: by reason of the failure.
     """
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from densewatch.live.frames import Frame
 from densewatch.live.policy import SourcePolicy
@@ -100,7 +101,7 @@ class Watcher:
             post.camera.close_soon()
         for post in self._posts.values():
             post.camera.stop()
-            post.close()
+            self._guarded(post, post.close)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end of all sources, which cameras have not, or for `stop`; False after a time-out."""
@@ -162,4 +163,12 @@ class Watcher:
     def _tick(self) -> None:
         while not self._stopping.wait(_TICK_S):
             for post in self._posts.values():
-                post.tick(time.time())
+                self._guarded(post, partial(post.tick, time.time()))
+
+    @staticmethod
+    def _guarded(post: Post, job: Callable[[], None]) -> None:
+        """Do a camera's job; where a listener fails at it, the other cameras' jobs are done all the same."""
+        try:
+            job()
+        except Exception:
+            _log.exception("camera %s: who listens to it failed", post.id)

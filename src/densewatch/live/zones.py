@@ -140,6 +140,7 @@ class _Bay:
     def __init__(self) -> None:
         self._since_s: float | None = None
         self._last_s = 0.0
+        self._frame_s = 0.0
         self._taken = False
         self._label = 0
 
@@ -147,10 +148,12 @@ class _Bay:
         self, standing: Sequence[int], names: Sequence[str], clock: Clock
     ) -> tuple[bool, dict[str, int]]:
         """Go on to a frame in which these classes stand there; return whether it is taken, and by what."""
+        patience_s = max(BAY_FREE_S, _PATIENCE_FRAMES * clock.usual_s)
+        blind_s, self._frame_s = clock.now_s - self._frame_s, clock.now_s
+        if blind_s >= patience_s or (not standing and clock.now_s - self._last_s >= patience_s):
+            self._since_s, self._taken = None, False
         if standing:
             self._since_s = clock.now_s if self._since_s is None else self._since_s
             self._last_s, self._label = clock.now_s, standing[0]
             self._taken = self._taken or self._last_s - self._since_s >= BAY_TAKEN_S
-        elif clock.now_s - self._last_s >= max(BAY_FREE_S, _PATIENCE_FRAMES * clock.usual_s):
-            self._since_s, self._taken = None, False
         return self._taken, {names[self._label]: 1} if self._taken else {}

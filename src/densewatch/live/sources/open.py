@@ -15,32 +15,31 @@ from densewatch.live.sources.video import VideoSource
 from densewatch.live.sources.web import WebFeed
 
 
-def open_source(
-    settings: CameraSettings, policy: SourcePolicy, *, realtime: bool | None = None
-) -> FrameSource:
+def open_source(settings: CameraSettings, policy: SourcePolicy) -> FrameSource:
     """Return the source of a camera; nothing is opened until its frames are asked for.
 
     Each call looks at the settings' password anew, so that a changed one works with the next connection.
 
     Args:
-        settings: of the camera.
+        settings: of the camera. With `loop`, files and folders are played in real time, and begin anew at
+            their end; else every frame is given once, as fast as it is taken.
         policy: says what may be opened.
-        realtime: play files and folders in real time and begin anew at their end; else give every frame once,
-            as fast as it is taken. None does as `settings.loop` says. Cameras are always in real time.
 
     Raises:
         SourceError: the source is none, the policy does not allow it, or its password is not there.
     """
     address = parse_address(settings.source)
     policy.check(address)
-    realtime = settings.loop if realtime is None else realtime
     if address.kind == "demo":
         return DemoSource()
     if address.kind == "folder":
-        return FolderSource(address, policy, live=realtime)
+        return FolderSource(address, policy, live=settings.loop)
     if address.kind == "file":
         return VideoSource(
-            str(address), lambda: FileFeed(address, policy, paced=realtime), live=realtime, repeat=realtime
+            str(address),
+            lambda: FileFeed(address, policy, paced=settings.loop),
+            live=settings.loop,
+            repeat=settings.loop,
         )
     return _stream(address, settings, policy)
 

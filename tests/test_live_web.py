@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from densewatch.live.frames import SourceError
 from densewatch.live.policy import SourcePolicy
-from live_helpers import all_of, failure_of, first_of, source_of, write_video
+from live_helpers import all_of, answering, failure_of, first_of, source_of, write_video
 from web_server import WebServer
 
 
@@ -133,3 +134,41 @@ def test_https_trusts_known_certificates_only() -> None:
         web.mjpeg = [jpeg(100)] * 5
         assert failure_of(source_of(web.url("/mjpeg"))).reason == "certificate"
         assert len(first_of(source_of(web.url("/mjpeg"), verify_tls=False), 2)) == 2
+
+
+def test_a_segment_that_is_a_list_of_files_leads_nowhere(web: WebServer) -> None:
+    """FFmpeg's lists of files do not go through what we give it to open files with."""
+    web.files["/a/list.ts"] = b"ffconcat version 1.0\nfile sub.ts\n"
+    web.files["/a/live.m3u8"] = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nlist.ts\n#EXT-X-ENDLIST\n"
+    with WebServer.running() as other:
+        web.redirects["/a/sub.ts"] = other.url("/inner")
+        failure_of(source_of(web.url("/a/live.m3u8")))
+        assert not other.hosts, "FFmpeg went there by itself"
+
+
+def test_a_picture_that_came_in_part_is_not_shown(web: WebServer) -> None:
+    whole = jpeg(100)
+    web.mjpeg = [whole, whole[: len(whole) // 2], whole[:-2], whole + bytes(20), whole + b"\r\n", whole]
+    source = source_of(web.url("/mjpeg"))
+    with pytest.raises(SourceError, match="nothing"):
+        all_of(source)
+    assert source.broken == 2
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with its length", "without"])
+def test_a_picture_that_never_ends_does_not_fill_the_memory(told: bool) -> None:
+    sent: list[int] = []
+
+    def talk(visitor: socket.socket) -> None:
+        visitor.recv(4096)
+        visitor.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n")
+        length = b"Content-Length: 2000000000\r\n" if told else b""
+        visitor.sendall(b"--b\r\nContent-Type: image/jpeg\r\n" + length + b"\r\n")
+        for _ in range(100):
+            visitor.sendall(bytes(2**20))
+            sent.append(1)
+
+    with answering(talk) as port:
+        error = failure_of(source_of(f"http://127.0.0.1:{port}/mjpeg"))
+    assert "more than 32 MB" in str(error)
+    assert len(sent) < 60

@@ -9,7 +9,7 @@ from densewatch.live.frames import TimeSource
 
 _CREEP = 0.0005  # of time: camera clocks are off by less than that
 _LATE_S, _LATE_FOR_S, _LATE_WOBBLE_S = 1.0, 5.0, 0.2
-_RTCP_AHEAD_S, _RTCP_BEHIND_S = 0.5, 10.0
+_RTCP_AHEAD_S, _RTCP_BEHIND_S = 0.5, 3.0
 _SET_BACK_S = 1.0
 _GAP_S, _PATIENCE_S = 10.0, 0.5
 _LEAST_STEP_S = 1e-6

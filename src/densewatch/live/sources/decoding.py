@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _QUICK_S = 0.002
 _LARGE_PX = 1920 * 1088
+_MOST_PX = 64 * 10**6  # 8K has 33 million
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 
 class KeyframeGate:
@@ -65,9 +67,11 @@ def set_up(stream: VideoStream, *, live: bool) -> None:
 
     A live stream is decoded by one thread: threads that take a frame each hold one back each. Only pictures
     above 1080p are shared out by slices, where the encoder made some. A file may take two, whatever they hold
-    back.
+    back. Pictures of more than 64 million pixels do not decode: one packet of a few megabytes would take
+    gigabytes.
     """
     context = stream.codec_context
+    context.options = {"max_pixels": str(_MOST_PX)}
     large = context.width * context.height > _LARGE_PX
     context.thread_type = "SLICE" if live else "AUTO"
     context.thread_count = 2 if large or not live else 1
@@ -89,13 +93,25 @@ def packets(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Vi
 
 
 def decode(packet: VideoPacket, gate: KeyframeGate) -> list[VideoFrame]:
-    """Return the frames of a packet that may be shown."""
+    """Return the frames of a packet that may be shown.
+
+    FFmpeg fills up a JPEG picture that came in part without a word, so its end is looked for here. What a
+    flipped bit does to H.264 and H.265 is seen only where it breaks their syntax.
+    """
+    if packet.stream.codec_context.name == "mjpeg" and not _has_end(bytes(packet)):
+        gate.failed()
+        return []
     try:
         frames = packet.decode()
     except av.FFmpegError:
         gate.failed()
         return []
     return [frame for frame in frames if gate.lets_through(frame)]
+
+
+def _has_end(jpeg: bytes) -> bool:
+    """Return whether the end marker follows the last scan; an empty packet only drains the decoder."""
+    return not jpeg or jpeg.rfind(_JPEG_END) > jpeg.rfind(_JPEG_SCAN)
 
 
 def as_frame(frame: VideoFrame, when: float, source: TimeSource, name: str) -> Frame:

@@ -27,6 +27,7 @@ class Input:
         options: for the demuxer.
         io_open: opens further files that the first one names, such as the segments of an HLS playlist.
         paced: the bytes come faster than time, so the frames must wait for theirs.
+        on_packet: called after each packet that was made of the bytes.
     """
 
     file: str | Readable = field(repr=False)
@@ -34,6 +35,7 @@ class Input:
     options: dict[str, str] = field(default_factory=dict)
     io_open: Callable[[str, int, dict[str, str]], Any] | None = None
     paced: bool = False
+    on_packet: Callable[[], None] | None = None
 
 
 class Feed(Protocol):

@@ -105,7 +105,7 @@ class RtspFeed:
         with self._lock:
             if self._closed:
                 one.close()
-                raise SourceError(f"{self._address}: closed", "closed")
+                raise self.failure or SourceError(f"{self._address}: closed", "closed")
             self._sockets.append(one)
         return one
 
@@ -118,7 +118,9 @@ class RtspFeed:
                 return self._secured(socket.create_connection((ip, self._address.port), timeout=left))
             except (OSError, ValueError) as error:
                 failure = connection_failure(self._address, error)
-        raise failure or SourceError(f"{self._address}: no such host is known", "unknown_host")
+        raise (
+            self.failure or failure or SourceError(f"{self._address}: no such host is known", "unknown_host")
+        )
 
     def _secured(self, plain: socket.socket) -> socket.socket:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -129,7 +131,12 @@ class RtspFeed:
         if not self._verify_tls:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        return self._kept(context.wrap_socket(plain, server_hostname=self._address.host))
+        secured = context.wrap_socket(
+            plain, server_hostname=self._address.host, do_handshake_on_connect=False
+        )
+        self._kept(secured)  # before the handshake, so that `close` can end that too
+        secured.do_handshake()
+        return secured
 
     def _run(self, server: socket.socket, listener: socket.socket) -> None:
         failure: SourceError | None = None
@@ -186,8 +193,7 @@ class RtspFeed:
             data = server.recv(_CHUNK)
             if not data:
                 return False
-            self._messages.feed(data)
-            client.sendall(data)
+            client.sendall(self._messages.feed(data))
             if not (isinstance(server, ssl.SSLSocket) and server.pending()):
                 return True
 

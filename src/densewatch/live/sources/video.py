@@ -133,6 +133,8 @@ class VideoSource:
         for packet, waited in packets(container, container.streams.video[0]):
             if self._closed.is_set() or feed.failure is not None:
                 return
+            if given.on_packet is not None:
+                given.on_packet()
             gate.packet(feed.lost, packet.is_corrupt)
             for decoded in decode(packet, gate):
                 self._last, source = timing.of(decoded, packet, waited)

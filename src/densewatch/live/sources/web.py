@@ -19,6 +19,7 @@ from densewatch.live.policy import SourcePolicy
 from densewatch.live.sources.feed import Input, Nothing, refuse
 
 _MAX_REDIRECTS = 5
+_MAX_PICTURE = 32 * 2**20
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HLS_TYPES = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
 _VIDEO_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,flv,avi,ogg,gif,apng,asf,h264,hevc"
@@ -73,10 +74,12 @@ class WebFeed:
         body, address = self._get(self._address)
         kind = body.kind
         if kind == "multipart/x-mixed-replace":
-            return Input(body, "mpjpeg", {"protocol_whitelist": "none"}, refuse)
+            options = {"protocol_whitelist": "none"}
+            body.limit(_MAX_PICTURE)  # FFmpeg would gather one picture until the memory is full
+            return Input(body, "mpjpeg", options, refuse, on_packet=body.restart)
         if kind in _HLS_TYPES or address.location.partition("?")[0].endswith(".m3u8"):
             options = {"http_persistent": "0", "allowed_extensions": "ALL", "extension_picky": "0"}
-            options["protocol_whitelist"] = "http,https,tcp,tls"
+            options["protocol_whitelist"] = "none"  # a segment that is a list of files skips `_open_part`
             return Input(body, "hls", options, self._open_part, paced=True)
         if kind.startswith("text/") or (kind.startswith("image/") and kind != "image/gif"):
             body.close()
@@ -160,6 +163,11 @@ class WebFeed:
         """Take note that a transfer is over."""
         with self._lock:
             self._bodies.discard(body)
+
+    def grew(self, most: int) -> None:
+        """Take note that one picture has more than `most` bytes."""
+        text = f"{self._address}: a picture of it has more than {most >> 20} MB"
+        self._fail(SourceError(text, "invalid"))
 
     def broke(self, error: Exception) -> None:
         """Take note that a transfer broke off."""
@@ -257,6 +265,16 @@ class _Body:
         self.kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         self._feed = feed
         self._response = response
+        self._limit: int | None = None
+        self._since = 0
+
+    def limit(self, most: int) -> None:
+        """End where more than `most` bytes come without a `restart`."""
+        self._limit = most
+
+    def restart(self) -> None:
+        """Count anew."""
+        self._since = 0
 
     def read(self, size: int) -> bytes:
         """Return what has come, at most `size` bytes; nothing at the end, and where the connection broke."""
@@ -264,6 +282,10 @@ class _Body:
             data: bytes = self._response.raw.read1(size, decode_content=False)
         except Exception as error:  # whatever it is, PyAV would print it with the address
             self._feed.broke(error)
+            return b""
+        self._since += len(data)
+        if self._limit is not None and self._since > self._limit:
+            self._feed.grew(self._limit)
             return b""
         return data
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,43 @@ def test_a_full_disk_behind_standard_output_is_one_sentence(scene: Path, format:
     assert done.returncode == 1
     assert done.stderr.count("standard output: No space left on device") == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["site.yaml", "--port", "0", "--no-serve"], ["hall", "--model", "tiny.onnx"]]
+)
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_reader_that_reads_nothing_does_not_keep_it_from_ending(
+    scene: Path, arguments: list[str], end: signal.Signals
+) -> None:
+    command = [*COMMAND, *arguments, "--format", "jsonl"]
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writing, bytes(4000))
+    with subprocess.Popen(
+        command, cwd=scene, env=environment(), stdout=writing, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            wait_for(lambda: waits_in_write(process.pid), 60, "the pipe is full")
+            process.send_signal(end)
+            told = process.communicate(timeout=20)[1]
+        finally:
+            process.kill()
+            os.close(reading)
+            os.close(writing)
+    assert process.returncode == (130 if end == signal.SIGINT else 1)
+    assert "standard output: nobody reads it" in told
+    assert "Traceback" not in told
+    assert "Fatal" not in told
+
+
+def waits_in_write(pid: int) -> bool:
+    """Return whether a thread of a process is held up by a pipe."""
+    held = ("pipe_write", "anon_pipe_write")
+    return any(
+        (task / "wchan").read_text() in held or (task / "syscall").read_text().startswith("1 0x1 ")
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    )
 
 
 def test_the_schema_of_a_site_is_printed(scene: Path) -> None:

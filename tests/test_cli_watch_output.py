@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from densewatch.cli.watch_output import JsonLines, LiveTable, PlainLines
+from densewatch.cli.watch_writer import Writer
 from densewatch.detections import Detections
 from densewatch.live.results import CameraState, CameraStatus, FrameResult, ZoneCount
 
@@ -133,3 +136,53 @@ def test_the_table_shows_no_old_zones_of_a_lost_camera(capsys: pytest.CaptureFix
     assert "no data: it refuses" in shown
     assert "person" not in shown
     assert "taken" not in shown
+
+
+class Held:
+    """An output that stands still until it is let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.frames: list[int] = []
+
+    def start(self) -> None:
+        """Nothing to do."""
+
+    def add(self, result: FrameResult) -> None:
+        self.go.wait()
+        self.frames.append(result.frame)
+
+    def show(self, statuses: Mapping[str, CameraStatus], latest: Mapping[str, FrameResult]) -> None:
+        self.go.wait()
+
+    def finish(self) -> None:
+        """Nothing to do."""
+
+
+def test_a_reader_that_is_slow_loses_results_or_is_waited_for() -> None:
+    output, failures = Held(), list[OSError]()
+    writer = Writer(output, failures.append)
+    writer.start()
+    for number in range(100):
+        writer.add(replace(result({}), frame=number), wait=False)
+    output.go.set()
+    for number in range(100, 200):
+        writer.add(replace(result({}), frame=number), wait=True)
+    writer.finish({}, {})
+    assert output.frames[:16] == list(range(16))
+    assert output.frames[-100:] == list(range(100, 200))
+    assert len(output.frames) < 120
+    assert not failures
+
+
+def test_a_reader_that_reads_nothing_is_left() -> None:
+    output, failures = Held(), list[OSError]()
+    writer = Writer(output, failures.append)
+    writer.start()
+    waiting = threading.Thread(target=lambda: [writer.add(result({}), wait=True) for _ in range(100)])
+    waiting.start()
+    writer.finish({}, {})
+    waiting.join(5)
+    assert not waiting.is_alive()
+    assert [str(failure) for failure in failures] == ["nobody reads it"]
+    output.go.set()

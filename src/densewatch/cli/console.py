@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -20,6 +22,8 @@ from rich.progress import (
 
 DONE = 0
 SOME_FAILED = 1
+OUTPUT_THREAD = "densewatch-output"
+"""Name of the thread that writes results as they come."""
 WRONG_USAGE = 2
 
 
@@ -106,3 +110,14 @@ def progress_bar(
     )
     with progress:
         yield ProgressBar(progress, total)
+
+
+def leave_unread(code: object) -> None:
+    """End the process here if a thread still waits for a reader, since Python's own end waits for it too.
+
+    Args:
+        code: as `SystemExit` has it.
+    """
+    if any(thread.name == OUTPUT_THREAD for thread in threading.enumerate()):
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from densewatch import __version__
 from densewatch.cli import models
 from densewatch.cli.bench import bench
+from densewatch.cli.console import leave_unread
 from densewatch.cli.detect import detect
 from densewatch.cli.evaluate import evaluate
 from densewatch.cli.export import export
@@ -82,4 +83,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        leave_unread(end.code)
+        raise

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from densewatch.cli.console import report_error
 from densewatch.cli.watch_output import Output
+from densewatch.cli.watch_writer import Writer
 from densewatch.live.policy import SourcePolicy
-from densewatch.live.results import FrameResult
+from densewatch.live.results import CameraStatus, FrameResult
 from densewatch.live.settings import CameraSettings
 from densewatch.live.watcher import Listeners, Watcher
 from densewatch.runtime.detector import Detector
@@ -30,25 +31,25 @@ class Run:
     """Passes results on until a limit is reached; give `take` to the watcher as its listener."""
 
     def __init__(self, output: Output, limits: Limits) -> None:
-        self._output = output
+        self._writer = Writer(output, self._unwritable)
         self._limits = limits
         self._lock = threading.Lock()
         self._full = threading.Event()
         self._frames = 0
         self._failed = False
 
-    def take(self, result: FrameResult) -> None:
-        """Write a result, unless the limit of frames is reached; safe to call from several threads."""
+    def take(self, result: FrameResult, *, wait: bool = True) -> None:
+        """Write a result, unless the limit of frames is reached; safe to call from several threads.
+
+        Args:
+            result: what was seen.
+            wait: for a reader who is slow; else what does not fit is not written.
+        """
         with self._lock:
             if self._full.is_set():
                 return
             self._frames += 1
-            try:
-                self._output.add(result)
-            except BrokenPipeError:  # who read our results has enough of them
-                self._full.set()
-            except OSError as error:
-                self._unwritable(error)
+            self._writer.add(result, wait=wait)
             if self._frames == self._limits.frames:
                 self._full.set()
 
@@ -59,35 +60,21 @@ class Run:
     def until_done(self, watcher: Watcher) -> None:
         """Show what a watcher sees, which runs already, until the sources, a limit or the user end it."""
         started = time.monotonic()
-        self._output.start()
+        self._writer.start()
         try:
             while not self._full.is_set() and not watcher.wait(_SHOW_EVERY_S):
-                self._show(watcher)
+                self._writer.show(*_seen_by(watcher))
                 if self._limits.seconds is not None and time.monotonic() - started >= self._limits.seconds:
                     break
-            self._show(watcher)
         finally:
             self._full.set()
-            self._output.finish()
-
-    def _show(self, watcher: Watcher) -> None:
-        statuses = watcher.statuses()
-        latest: Mapping[str, FrameResult | None] = {id: watcher.latest(id) for id in statuses}
-        with self._lock:
-            try:
-                self._output.show(
-                    statuses, {id: result for id, result in latest.items() if result is not None}
-                )
-            except BrokenPipeError:
-                self._full.set()
-            except OSError as error:
-                self._unwritable(error)
+            self._writer.finish(*_seen_by(watcher))
 
     def _unwritable(self, error: OSError) -> None:
-        """End the run, since what it finds can be written nowhere; say so once."""
-        if not self._failed:
+        """End the run, since what it finds can be written nowhere; say why, once."""
+        if not isinstance(error, BrokenPipeError):  # else who reads our results has enough of them
             report_error(f"standard output: {error.strerror or error}")
-        self._failed = True
+            self._failed = True
         self._full.set()
 
     def went_well(self, watcher: Watcher) -> bool:
@@ -96,6 +83,12 @@ class Run:
         for status in missing:
             report_error(status.error or f"{status.address}: no picture came")
         return not missing and not self._failed
+
+
+def _seen_by(watcher: Watcher) -> tuple[dict[str, CameraStatus], dict[str, FrameResult]]:
+    statuses = watcher.statuses()
+    latest = {id: result for id in statuses if (result := watcher.latest(id)) is not None}
+    return statuses, latest
 
 
 def watch_until_done(

@@ -55,7 +55,7 @@ def serve_until_done(
         on_bin: Callable[[Bin], None],
     ) -> Watcher:
         def both(result: FrameResult) -> None:
-            run.take(result)
+            run.take(result, wait=False)  # what is counted and served waits for no reader
             on_result(result)
 
         made.append(

@@ -179,7 +179,12 @@ def test_a_reader_that_reads_nothing_is_left() -> None:
     output, failures = Held(), list[OSError]()
     writer = Writer(output, failures.append)
     writer.start()
-    waiting = threading.Thread(target=lambda: [writer.add(result({}), wait=True) for _ in range(100)])
+
+    def add_many() -> None:
+        for _ in range(100):
+            writer.add(result({}), wait=True)
+
+    waiting = threading.Thread(target=add_many)
     waiting.start()
     writer.finish({}, {})
     waiting.join(5)

@@ -15,11 +15,11 @@ import onnx
 import torch
 from torchvision.models import get_model
 
+from densewatch.export.foreign_import import convert_weights
 from densewatch.export.graph_parts import name_nodes, split_graph
 from densewatch.export.model_file import export_model
 from densewatch.export.nncf_int8 import quantise_graph
 from densewatch.export.onnx_graph import write_metadata
-from densewatch.export.torchvision_import import convert_torchvision
 from densewatch.imaging.sources import FileSource, expand_sources
 from densewatch.models.config import preset
 from densewatch.models.retinanet import RetinaNet
@@ -55,7 +55,7 @@ def write_float(folder: Path, output: Path) -> None:
     network = get_model(ARCHITECTURE, weights=None, weights_backbone=None)
     weights = folder / "random.pth"
     torch.save(network.state_dict(), weights)
-    convert_torchvision(ARCHITECTURE, weights, output)
+    convert_weights(weights, output)
 
 
 def write_with_depthwise_heads(folder: Path, output: Path) -> None:

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 import densewatch as dw
 from densewatch.benchmarking.machine import describe_machine
-from densewatch.data.coco import read_coco
 from densewatch.data.coco_schema import load_instances
 from densewatch.data.dataset import Sample
+from densewatch.data.read import read_dataset
 from densewatch.evaluation import evaluate_coco
 from densewatch.evaluation.run import collect_results, select
 from densewatch.imaging.draw import draw
@@ -77,16 +77,17 @@ def write(path: Path, image: npt.NDArray[np.uint8]) -> None:
 
 
 def measure(detector: dw.Detector, mosaics: Path, tiles: Sequence[str]) -> None:
-    dataset = read_coco(mosaics, mosaics.parent)
+    dataset = read_dataset(mosaics, mosaics.parent)
     size, objects = dataset[0].size, sum(len(sample.boxes) for sample in dataset)
     print(f"{len(dataset)} mosaics of {size[1]}x{size[0]} px, {objects} objects")
-    header = ("AP", "AP50", "APs", "APm", "APl", f"AR{LIMITS[-1]}")
-    columns = " ".join(f"{name:>6}" for name in header)
+    sizes = ("AP", "AP50", "APs", "APm", "APl")
+    header = (*(f"{name}@{LIMITS[-1]}" for name in sizes), f"AR{LIMITS[-1]}")
+    columns = " ".join(f"{name:>9}" for name in header)
     print(f"{'tiles':8} {'number':>6} {columns} {'median ms':>10} {'p95':>8}")
     for plan in tiles:
         results = collect_results(detector, dataset, dataset.samples, tiles=plan)
         metrics = evaluate_coco(mosaics, results, max_detections=LIMITS)
-        numbers = " ".join(f"{100 * (metrics[name] or 0):6.2f}" for name in header)
+        numbers = " ".join(f"{100 * (metrics[name] or 0):9.2f}" for name in header)
         times = milliseconds(detector, plan, [sample.path for sample in dataset])
         count = len(plan_tiles(size, detector.info, plan)) - 1
         clock = f"{np.median(times):10.0f} {np.percentile(times, 95):8.0f}"
@@ -101,7 +102,7 @@ def milliseconds(detector: dw.Detector, tiles: str, paths: Sequence[Path]) -> li
 
 def draw_first(detector: dw.Detector, mosaics: Path, tiles: Sequence[str], threshold: float) -> None:
     """Draw what each plan finds in the first mosaic beside the labels' file."""
-    path = read_coco(mosaics, mosaics.parent)[0].path
+    path = read_dataset(mosaics, mosaics.parent)[0].path
     for plan in tiles:
         found = detector.detect(path, threshold=threshold, tiles=plan)
         write(mosaics.parent / f"found-{plan}.png", draw(read_image(path), found))
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="keep the mosaics, and draw what is found in the first")
     parser.add_argument("--threshold", type=float, default=0.3, help="of what is drawn")
     arguments = parser.parse_args()
-    dataset = read_coco(arguments.annotations, arguments.images)
+    dataset = read_dataset(arguments.annotations, arguments.images)
     samples = select(dataset, *arguments.where.split("=", 1)) if arguments.where else list(dataset)
     detector = dw.load(arguments.model)
     machine, engine = describe_machine(), detector.engine

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from densewatch.cli.main import app
-from densewatch.export import torchvision_import
+from densewatch.export import foreign_import
 from densewatch.export.proof import ExportError
 from densewatch.hub import PUBLISHED_MODELS, PublishedModel, RemoteFile
 from densewatch.metadata import ClassInfo, ModelInfo
@@ -120,8 +120,8 @@ def test_info_of_what_is_not_there(cache: Path, name: str) -> None:
     [
         (["pull", "retinanet-r50-v3"], "did you mean 'retinanet-r50-v2'?"),
         (["pull", "yolo"], "known are retinanet-r50-v1, retinanet-r50-v2"),
-        (["import", "torchvision:retinanet_resnet50_fpn_v3", __file__], "did you mean"),
-        (["import", "torchvision:retinanet_resnet50_fpn", "absent.pth"], "absent.pth"),
+        (["import", __file__, "--from", "torch"], "torchvision"),
+        (["import", "absent.pth"], "absent.pth"),
     ],
 )
 def test_wrong_usage(cache: Path, arguments: list[str], sentence: str) -> None:
@@ -136,13 +136,13 @@ def test_wrong_usage(cache: Path, arguments: list[str], sentence: str) -> None:
 def test_a_conversion_that_fails_ends_with_its_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(architecture: str, weights: Path, output: Path) -> None:
+    def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(torchvision_import, "convert_torchvision", fail)
+    monkeypatch.setattr(foreign_import, "convert_weights", fail)
     weights = tmp_path / "weights.pth"
     weights.touch()
-    result = models("import", "torchvision:retinanet_resnet50_fpn", str(weights))
+    result = models("import", str(weights))
     assert result.exit_code == 1
     assert result.stderr.splitlines()[1:] == [f"error: {error}"]
 

@@ -18,6 +18,7 @@ from densewatch.cli import train as train_module
 from densewatch.cli.main import app
 from densewatch.cli.train_flags import attribute_help
 from densewatch.data.augment_settings import AugmentSettings
+from densewatch.data.formats import read_labels, write_labels
 from densewatch.training.settings import DataSource, TrainSettings
 from drawn_scenes import DrawnScenes, draw_scenes
 from tiny_training import TINY_NETWORK, tiny_settings
@@ -189,7 +190,7 @@ def test_a_recipe_that_is_no_yaml(recipe: Path) -> None:
 def test_nothing_to_learn_from(scenes: DrawnScenes) -> None:
     result = train("--epochs", "1")
     assert result.exit_code == 2
-    assert "there is nothing to learn from: give --data ANN.json" in result.stderr
+    assert "there is nothing to learn from: give --data DATA" in result.stderr
 
 
 def test_missing_files(recipe: Path) -> None:
@@ -378,3 +379,22 @@ def test_without_pytorch_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         "install densewatch with its [train] extra (in a checkout: pip install '.[train]')" in result.stderr
     )
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_folder_with_splits_is_learned_and_measured(
+    scenes: DrawnScenes, recipe: Path, tmp_path: Path
+) -> None:
+    labels = read_labels(scenes.annotations)
+    write_labels({"train": labels, "val": labels}, tmp_path / "shapes", "voc")
+    content = yaml.safe_load(recipe.read_text())
+    write_yaml(recipe, {key: value for key, value in content.items() if key not in ("data", "val")})
+    result = train("--config", recipe, "--data", tmp_path / "shapes", "--epochs", "1")
+    assert result.exit_code == 0, result.output
+    assert settings_of("runs/train").val == DataSource(annotations=tmp_path / "shapes", split="val")
+    assert "in 4 pictures: 2 steps" in result.stderr
+    assert " on shapes, val" in result.stderr
+    assert f"--data {tmp_path / 'shapes'} --split val" in result.stderr
+    assert Path("runs/train/validation.csv").is_file()
+    again = train("--config", recipe, "--data", tmp_path / "shapes", "--val", scenes.annotations)
+    assert again.exit_code == 0, again.output
+    assert settings_of("runs/train-2").val == DataSource(annotations=scenes.annotations)

@@ -137,9 +137,12 @@ def test_a_full_disk_behind_standard_output_is_one_sentence(scene: Path, format:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["site.yaml", "--port", "0", "--no-serve"], ["hall", "--model", "tiny.onnx"]]
+    ("arguments", "end"),
+    [
+        (["site.yaml", "--port", "0", "--no-serve"], signal.SIGTERM),
+        (["hall", "--model", "tiny.onnx"], signal.SIGINT),
+    ],
 )
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_a_reader_that_reads_nothing_does_not_keep_it_from_ending(
     scene: Path, arguments: list[str], end: signal.Signals
 ) -> None:

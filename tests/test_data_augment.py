@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from densewatch.data.augment import Augment, TrainingSample
 from densewatch.data.augment_settings import AugmentSettings
 from densewatch.data.dataset import Sample
+from densewatch.data.view import View, draw_view, largest_size
 
 GREY = (124, 116, 104)
 COLOURS = {0: (255, 0, 0), 1: (0, 255, 0), 2: (0, 0, 255)}
@@ -46,14 +48,13 @@ def sample(boxes: Sequence[tuple[int, ...]], ignored: Sequence[tuple[int, ...]] 
 
 
 def varied(settings: AugmentSettings, labelled: Sample, imgsz: int = 96, seed: int = 0) -> TrainingSample:
-    torch.manual_seed(seed)
-    return Augment(settings)(picture(), labelled, imgsz)
+    return Augment(settings, lambda _, needed: picture())([labelled], imgsz, seed)
 
 
 def coloured_box(image: torch.Tensor, label: int) -> list[float] | None:
     """Where a label's colour is, xyxy; None where less than 3 columns or rows of it are left."""
-    difference = (image.float() - torch.tensor(COLOURS[label]).view(3, 1, 1)).abs().amax(dim=0)
-    rows, columns = torch.nonzero(difference < 60, as_tuple=True)
+    difference = np.abs(image.numpy().astype(int) - np.reshape(COLOURS[label], (3, 1, 1))).max(axis=0)
+    rows, columns = np.nonzero(difference < 60)
     if len(rows) == 0 or int(rows.max() - rows.min()) < 3 or int(columns.max() - columns.min()) < 3:
         return None
     return [float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)]
@@ -100,7 +101,9 @@ def test_flip(probability: float) -> None:
     settings = AugmentSettings(flip=probability, geometry="shorter")
     result = varied(settings, sample(BOXES[:1]), imgsz=100)
     expected = [8, 12, 60, 50] if probability == 0 else [140 - 60, 12, 140 - 8, 50]
+    pixels = picture()[:, ::-1] if probability else picture()
     assert result.boxes.tolist() == [expected]
+    assert torch.equal(result.image, torch.from_numpy(pixels.transpose(2, 0, 1).copy()))
     assert result.image.dtype == torch.uint8
     assert result.labels.tolist() == [0]
     assert result.unlabelled.tolist() == [4]
@@ -160,7 +163,84 @@ def test_the_seed_decides_everything() -> None:
     assert not torch.equal(first.image, other.image)
 
 
+@pytest.mark.parametrize("name", ["zoom", "mosaic_zoom"])
 @pytest.mark.parametrize("zoom", [(2.0, 1.0), (0.0, 1.0)])
-def test_zoom_must_be_positive_and_rise(zoom: tuple[float, float]) -> None:
-    with pytest.raises(ValidationError, match="must be positive and rise"):
-        AugmentSettings(zoom=zoom)
+def test_zoom_must_be_positive_and_rise(name: str, zoom: tuple[float, float]) -> None:
+    with pytest.raises(ValidationError, match=f"{name}\n.*must be positive and rise"):
+        AugmentSettings.model_validate({name: zoom})
+
+
+ZOOMS = st.tuples(st.floats(0.1, 1), st.floats(1, 3))
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    size=st.tuples(st.integers(1, 2000), st.integers(1, 2000)),
+    imgsz=st.sampled_from([32, 96, 512]),
+    zoom=ZOOMS,
+)
+def test_zooms_are_uniform_within_their_limits_and_windows_anywhere(
+    seed: int, size: tuple[int, int], imgsz: int, zoom: tuple[float, float]
+) -> None:
+    """Large scale jitter: the picture fits the square times the zoom, and the window never leaves both."""
+    view = draw_view(size, imgsz, AugmentSettings(geometry="square", zoom=zoom), np.random.default_rng(seed))
+    smallest, largest = (imgsz * limit for limit in zoom)
+    assert int(smallest) <= max(view.scaled) <= max(1, largest + 1e-6)
+    for scaled, corner in zip(view.scaled, view.corner, strict=True):
+        assert min(scaled - imgsz, 0) <= corner <= max(scaled - imgsz, 0)
+
+
+def test_large_scale_jitter_is_spread_evenly() -> None:
+    settings, random = AugmentSettings(geometry="square", zoom=(0.1, 2.0)), np.random.default_rng(0)
+    sides = [max(draw_view((480, 640), 640, settings, random).scaled) / 640 for _ in range(4000)]
+    counts, _ = np.histogram(sides, bins=10, range=(0.1, 2.0))
+    assert counts.min() > 340
+    assert counts.max() < 460
+
+
+@pytest.mark.parametrize("geometry", ["square", "shorter"])
+@given(
+    seed=st.integers(0, 2**32),
+    size=st.tuples(st.integers(1, 2000), st.integers(1, 2000)),
+    imgsz=st.sampled_from([64, 320]),
+    zoom=ZOOMS,
+)
+def test_the_largest_size_is_enough_for_every_view(
+    geometry: str, seed: int, size: tuple[int, int], imgsz: int, zoom: tuple[float, float]
+) -> None:
+    settings = AugmentSettings.model_validate({"geometry": geometry, "zoom": zoom, "max_size": 400})
+    largest = largest_size(size, 320, settings)
+    scaled = draw_view(size, imgsz, settings, np.random.default_rng(seed)).scaled
+    assert all(kept >= min(side, whole) for kept, side, whole in zip(largest, scaled, size, strict=True))
+    assert all(kept <= side for kept, side in zip(largest, size, strict=True))
+
+
+def test_labels_do_not_depend_on_how_large_a_picture_was_decoded() -> None:
+    settings = AugmentSettings(geometry="square", zoom=(0.2, 0.5))
+    labelled, sizes = replace(sample(BOXES), size=(100, 140)), []
+
+    def half(_: Sample, needed: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        sizes.append(needed)
+        return np.ascontiguousarray(picture()[::2, ::2])
+
+    for seed in range(20):
+        small = Augment(settings, half)([labelled], 64, seed)
+        large = varied(settings, labelled, 64, seed)
+        assert torch.equal(small.boxes, large.boxes)
+        assert torch.equal(small.ignore_boxes, large.ignore_boxes)
+        near = (small.image.float() - large.image.float()).abs() < 40
+        assert float(near.float().mean()) > 0.95
+    assert all(height <= 23 and 12 <= width <= 32 for height, width in sizes)
+
+
+def test_a_view_shows_exactly_its_pixels() -> None:
+    pixels = np.arange(4 * 6, dtype=np.uint8).reshape(4, 6, 1).repeat(3, axis=2)
+    view = View(original=(4, 6), scaled=(4, 6), flip=True, window=(4, 4), corner=(-1, 1))
+    shown = view.show(pixels, (9, 9, 9))[:, :, 0]
+    assert shown.tolist() == [[9] * 4, [4, 3, 2, 1], [10, 9, 8, 7], [16, 15, 14, 13]]
+    assert view.move(np.array([[0, 0, 2, 1]], np.float32)).tolist() == [[3, 1, 5, 2]]
+
+
+def test_mosaics_need_square_geometry() -> None:
+    with pytest.raises(ValidationError, match=r"mosaic 0\.5 needs geometry square, but it is shorter"):
+        AugmentSettings(mosaic=0.5)

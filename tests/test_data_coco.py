@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from densewatch.data.checks import Findings, clip_boxes
-from densewatch.data.coco import add_teacher, read_coco
 from densewatch.data.dataset import DataError, Dataset, Sample, merge
+from densewatch.data.read import read_dataset
+from densewatch.data.teacher import add_teacher
 from densewatch.metadata import ClassInfo
 
 CATEGORIES = [{"id": 62, "name": "chair"}, {"id": 1, "name": "person"}, {"id": 3, "name": "car"}]
@@ -61,7 +62,7 @@ def test_boxes_are_xyxy_labels_contiguous_and_ids_kept(tmp_path: Path) -> None:
     file = write(
         tmp_path, [annotation([1, 2, 10, 20], category_id=62), annotation([0, 0, 40, 30], category_id=3)]
     )
-    dataset = read_coco(file)
+    dataset = read_dataset(file)
     sample = dataset[0]
     assert dataset.classes == CLASSES
     assert dataset.names == ("person", "car", "chair")
@@ -76,14 +77,14 @@ def test_boxes_are_xyxy_labels_contiguous_and_ids_kept(tmp_path: Path) -> None:
 
 def test_crowds_become_ignored_regions(tmp_path: Path) -> None:
     file = write(tmp_path, [annotation([0, 0, 9, 9]), annotation([5, 5, 20, 10], category_id=3, iscrowd=1)])
-    sample = read_coco(file)[0]
+    sample = read_dataset(file)[0]
     assert (sample.boxes.tolist(), sample.labels.tolist()) == ([[0, 0, 9, 9]], [PERSON])
     assert (sample.ignore_boxes.tolist(), sample.ignore_labels.tolist()) == ([[5, 5, 25, 15]], [CAR])
 
 
 def test_pictures_without_objects_are_kept_in_order(tmp_path: Path) -> None:
     images = [image(7), image("b"), image(3)]
-    dataset = read_coco(write(tmp_path, [annotation([0, 0, 5, 5], image_id=3)], images))
+    dataset = read_dataset(write(tmp_path, [annotation([0, 0, 5, 5], image_id=3)], images))
     assert [sample.image_id for sample in dataset] == [7, "b", 3]
     assert [len(sample.boxes) for sample in dataset] == [0, 0, 1]
     assert dataset[0].boxes.shape == (0, 4)
@@ -93,7 +94,7 @@ def test_pictures_without_objects_are_kept_in_order(tmp_path: Path) -> None:
 def test_interleaved_annotations_reach_their_pictures_in_file_order(tmp_path: Path) -> None:
     rows = [(2, 1), (1, 2), (2, 3), (1, 4)]
     file = write(tmp_path, [annotation([x, 0, 1, 1], image_id=i) for i, x in rows], [image(1), image(2)])
-    first, second = read_coco(file)
+    first, second = read_dataset(file)
     assert first.boxes[:, 0].tolist() == [2, 4]
     assert second.boxes[:, 0].tolist() == [1, 3]
 
@@ -104,28 +105,28 @@ def test_classes_that_were_not_labelled_exhaustively(tmp_path: Path) -> None:
         image(2, not_exhaustive_category_ids=[]),
         image(3),
     ]
-    dataset = read_coco(write(tmp_path, [annotation([0, 0, 5, 5], category_id=3)], images))
+    dataset = read_dataset(write(tmp_path, [annotation([0, 0, 5, 5], category_id=3)], images))
     assert [sample.unlabelled_classes.tolist() for sample in dataset] == [[CAR, CHAIR], [], []]
     assert dataset[0].labels.tolist() == [CAR]
 
 
 def test_unlabelled_pictures(tmp_path: Path) -> None:
-    dataset = read_coco(write(tmp_path), unlabelled=True)
+    dataset = read_dataset(write(tmp_path), unlabelled=True)
     assert dataset[0].unlabelled_classes.tolist() == [PERSON, CAR, CHAIR]
 
 
 def test_further_keys_of_a_picture_are_its_attributes(tmp_path: Path) -> None:
-    dataset = read_coco(write(tmp_path, images=[image(source="voc", license=None)]))
+    dataset = read_dataset(write(tmp_path, images=[image(source="voc", license=None)]))
     assert dataset[0].attributes == {"source": "voc", "license": None}
 
 
 def test_pictures_beside_the_file_and_in_a_named_folder(tmp_path: Path) -> None:
     file = write(tmp_path)
     beside = file.rename(tmp_path / "labels" / "_annotations.coco.json")
-    assert read_coco(beside)[0].path == tmp_path / "labels" / "1.png"
-    assert read_coco(beside, tmp_path / "labels")[0].path == tmp_path / "labels" / "1.png"
+    assert read_dataset(beside)[0].path == tmp_path / "labels" / "1.png"
+    assert read_dataset(beside, tmp_path / "labels")[0].path == tmp_path / "labels" / "1.png"
     with pytest.raises(DataError, match="elsewhere: is not a folder"):
-        read_coco(beside, tmp_path / "elsewhere")
+        read_dataset(beside, tmp_path / "elsewhere")
 
 
 # --- a model's classes
@@ -133,7 +134,7 @@ def test_pictures_beside_the_file_and_in_a_named_folder(tmp_path: Path) -> None:
 
 def test_labels_follow_the_classes_of_a_model(tmp_path: Path) -> None:
     classes = (ClassInfo(name="dog", id=18), *reversed(CLASSES))
-    dataset = read_coco(write(tmp_path, [annotation([0, 0, 5, 5], category_id=1)]), classes=classes)
+    dataset = read_dataset(write(tmp_path, [annotation([0, 0, 5, 5], category_id=1)]), classes=classes)
     assert dataset.classes == classes
     assert dataset[0].labels.tolist() == [3]
     assert dataset[0].unlabelled_classes.tolist() == [0], "nobody looked for dogs in this file"
@@ -142,21 +143,17 @@ def test_labels_follow_the_classes_of_a_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("category", "sentence"),
     [
-        (
-            {"id": 2, "name": "chair"},
-            "category 2 is 'chair', but the model knows 'chair' as 62: give it id 62",
-        ),
-        ({"id": 3, "name": "cart"}, "category 3 is 'cart', but the model calls 3 'car'"),
+        ({"id": 3, "name": "cart"}, "category 3 is 'cart', .* did you mean 'car'?"),
         ({"id": 4, "name": "persons"}, "category 4 is 'persons', .* did you mean 'person'?"),
         (
             {"id": 4, "name": "zzz"},
-            "category 4 is 'zzz', which is no class of the model: known are person, car, chair$",
+            "category 4 is 'zzz', which is none of the wanted classes: known are person, car, chair$",
         ),
     ],
 )
 def test_classes_that_disagree(tmp_path: Path, category: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DataError, match=f"labels.json: {sentence}"):
-        read_coco(write(tmp_path, categories=[category]), classes=CLASSES)
+        read_dataset(write(tmp_path, categories=[category]), classes=CLASSES)
 
 
 # --- boxes that cannot be right
@@ -194,16 +191,16 @@ def test_bad_boxes_are_mended_or_left_out_and_counted(
 ) -> None:
     """The library does not log: who reads the data tells people, once."""
     file = write(tmp_path, [annotation([1, 1, 5, 5]), annotation(bbox, id=17)])
-    dataset = read_coco(file)
+    dataset = read_dataset(file)
     warnings = {f"{file}: {kind}, such as annotation 17 of image 1, bbox {[float(v) for v in bbox]}": 1}
     assert dict(dataset.warnings) == warnings
     assert dataset[0].boxes.tolist() == [[1, 1, 6, 6], *([kept] if kept else [])]
     assert caplog.text == ""
     if kind == ROUNDED:
-        assert dict(read_coco(file, strict=True).warnings) == warnings
+        assert dict(read_dataset(file, strict=True).warnings) == warnings
     else:
         with pytest.raises(DataError, match=f"labels.json: annotation 17 of image 1, bbox .*: {kind}"):
-            read_coco(file, strict=True)
+            read_dataset(file, strict=True)
 
 
 xywh = st.tuples(*[st.floats(-200, 200, width=32) for _ in range(4)])
@@ -266,12 +263,12 @@ def test_unusable_files_are_named_with_record_and_value(tmp_path: Path, content:
     file = tmp_path / "labels.json"
     file.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(DataError, match=f"labels.json: .*{sentence}"):
-        read_coco(file, check_images=False)
+        read_dataset(file, check_images=False)
 
 
 def test_absent_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent.json: cannot be read: No such file"):
-        read_coco(tmp_path / "absent.json")
+        read_dataset(tmp_path / "absent.json")
 
 
 # --- pictures
@@ -282,8 +279,8 @@ def test_missing_pictures_are_counted_and_the_first_three_named(tmp_path: Path) 
     for i in range(1, 6):
         (tmp_path / "labels" / f"{i}.png").unlink()
     with pytest.raises(DataError, match=r"5 missing .*1\.png; .*2\.png; .*3\.png; …$"):
-        read_coco(file)
-    assert len(read_coco(file, check_images=False)) == 6
+        read_dataset(file)
+    assert len(read_dataset(file, check_images=False)) == 6
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n\x00\x00"])
@@ -291,7 +288,7 @@ def test_broken_pictures_are_named(tmp_path: Path, content: bytes) -> None:
     file = write(tmp_path)
     (tmp_path / "labels" / "1.png").write_bytes(content)
     with pytest.raises(DataError, match=r"1 broken picture.*1\.png"):
-        read_coco(file)
+        read_dataset(file)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
@@ -300,14 +297,14 @@ def test_pictures_that_are_cut_short_are_named(tmp_path: Path, suffix: str) -> N
     picture = tmp_path / "labels" / f"1.{suffix}"
     picture.write_bytes(picture.read_bytes()[:-20])
     with pytest.raises(DataError, match=rf"1 broken picture\(s\): .*1\.{suffix} \(the .* is truncated or"):
-        read_coco(file)
+        read_dataset(file)
 
 
 def test_a_picture_of_another_size_than_recorded(tmp_path: Path) -> None:
     file = write(tmp_path)
     Image.new("RGB", (41, 30)).save(tmp_path / "labels" / "1.png")
     with pytest.raises(DataError, match=r"image 1 is recorded as 40x30, but .*1\.png is 41x30 when upright$"):
-        read_coco(file)
+        read_dataset(file)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
@@ -321,10 +318,10 @@ def test_the_recorded_size_is_that_of_the_upright_picture(
     stored = (30, 40) if orientation in (6, 8) else (40, 30)
     path = tmp_path / "labels" / f"1.{suffix}"
     Image.new("RGB", stored).save(path, exif=exif)
-    assert read_coco(file)[0].size == (30, 40)
+    assert read_dataset(file)[0].size == (30, 40)
     Image.new("RGB", stored[::-1]).save(path, exif=exif)
     with pytest.raises(DataError, match="is 30x40 when upright"):
-        read_coco(file)
+        read_dataset(file)
 
 
 # --- teacher
@@ -332,7 +329,7 @@ def test_the_recorded_size_is_that_of_the_upright_picture(
 
 def taught(tmp_path: Path, rows: list[tuple[int, int, list[float], float]], **scores: float) -> Sample:
     images = [image(1, not_exhaustive_category_ids=[1, 62]), image(2)]
-    dataset = read_coco(write(tmp_path, [annotation([0, 0, 10, 10])], images))
+    dataset = read_dataset(write(tmp_path, [annotation([0, 0, 10, 10])], images))
     return add_teacher(dataset, write_results(tmp_path, rows), **scores)[0]
 
 
@@ -366,7 +363,7 @@ def test_what_a_teachers_box_becomes(
 
 
 def test_a_teachers_box_is_clipped_and_counted(tmp_path: Path) -> None:
-    dataset = read_coco(write(tmp_path), unlabelled=True)
+    dataset = read_dataset(write(tmp_path), unlabelled=True)
     results = write_results(tmp_path, [(1, 1, [-5, -5, 20, 20], 0.9)])
     dataset = add_teacher(dataset, results)
     assert dataset[0].boxes.tolist() == [[0, 0, 15, 15]]
@@ -398,7 +395,7 @@ def test_scores_of_the_teacher_in_the_wrong_order(tmp_path: Path) -> None:
 
 def test_merge_keeps_samples_and_warnings(tmp_path: Path) -> None:
     """A data set that is seen twice does not have twice as many mistakes."""
-    dataset = read_coco(write(tmp_path, [annotation([0, 0, 0, 0])]))
+    dataset = read_dataset(write(tmp_path, [annotation([0, 0, 0, 0])]))
     both = merge([dataset, dataset])
     assert [sample.image_id for sample in both] == [1, 1]
     assert (both.classes, dict(both.warnings)) == (CLASSES, dict(dataset.warnings))
@@ -410,7 +407,7 @@ def test_merge_keeps_samples_and_warnings(tmp_path: Path) -> None:
 
 def test_counts_by_class(tmp_path: Path) -> None:
     rows = [annotation([0, 0, 5, 5]), annotation([0, 0, 5, 5], category_id=62, iscrowd=1)]
-    dataset = read_coco(write(tmp_path, rows))
+    dataset = read_dataset(write(tmp_path, rows))
     assert dataset.class_counts() == {"person": 1, "car": 0, "chair": 0}
 
 
@@ -419,7 +416,7 @@ def test_counts_by_class(tmp_path: Path) -> None:
 
 def test_everyday_train_with_its_teacher(shared: Path) -> None:
     folder = shared / "data" / "everyday"
-    dataset = read_coco(folder / "train.json", strict=True, check_images=False)
+    dataset = read_dataset(folder / "train.json", strict=True, check_images=False)
     assert (len(dataset), sum(dataset.class_counts().values())) == (3831, 11062)
     assert sum(len(sample.ignore_boxes) for sample in dataset) == 43
     assert sum(len(sample.unlabelled_classes) == 60 for sample in dataset) == 3258
@@ -432,5 +429,5 @@ def test_everyday_train_with_its_teacher(shared: Path) -> None:
 
 
 def test_everyday_val_pictures_agree_with_their_records(shared: Path) -> None:
-    dataset = read_coco(shared / "data" / "everyday" / "val.json", strict=True)
+    dataset = read_dataset(shared / "data" / "everyday" / "val.json", strict=True)
     assert (len(dataset), dict(dataset.warnings)) == (250, {})

@@ -1,49 +1,22 @@
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from densewatch.data.dataset import DataError
 from densewatch.detections import Detections
 from densewatch.evaluation import evaluate_coco
+from evaluation_sets import by_faster_coco_eval, by_pycocotools, coco_numbers, found, random_set, sets, truth
 
 TWELVE = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 BOX, ELSEWHERE = [10.0, 10.0, 50.0, 50.0], [200.0, 200.0, 50.0, 50.0]
-
-
-def truth(
-    labels: list[tuple[int, int, list[float]]],
-    not_exhaustive: dict[int, list[int]] | None = None,
-    num_images: int = 2,
-) -> dict[str, Any]:
-    """Return instances of `num_images` pictures and classes 1 and 2; a label is (image, category, bbox)."""
-    images = [
-        {
-            "id": image_id,
-            "file_name": f"{image_id}.jpg",
-            "width": 400,
-            "height": 400,
-            "not_exhaustive_category_ids": (not_exhaustive or {}).get(image_id, []),
-        }
-        for image_id in range(1, num_images + 1)
-    ]
-    annotations = [
-        {"id": number, "image_id": i, "category_id": c, "bbox": b, "area": b[2] * b[3], "iscrowd": 0}
-        for number, (i, c, b) in enumerate(labels, start=1)
-    ]
-    categories = [{"id": 1, "name": "person"}, {"id": 2, "name": "chair"}]
-    return {"images": images, "annotations": annotations, "categories": categories}
-
-
-def found(*rows: tuple[int, int, list[float], float]) -> list[dict[str, Any]]:
-    return [{"image_id": i, "category_id": c, "bbox": b, "score": s} for i, c, b, s in rows]
 
 
 # --- values by hand
@@ -87,7 +60,7 @@ def test_a_class_without_labels_does_not_lower_the_mean() -> None:
 def test_unmatched_detections_of_a_class_that_was_not_labelled_exhaustively_are_no_mistakes(
     not_exhaustive: dict[int, list[int]], ap: float
 ) -> None:
-    annotations = truth([(1, 1, BOX)], not_exhaustive)
+    annotations = truth([(1, 1, BOX)], not_exhaustive=not_exhaustive)
     results = found(
         (1, 1, ELSEWHERE, 0.9), (2, 1, BOX, 0.8), (1, 1, [100, 10, 50, 50], 0.7), (1, 1, BOX, 0.6)
     )
@@ -97,7 +70,7 @@ def test_unmatched_detections_of_a_class_that_was_not_labelled_exhaustively_are_
 
 
 def test_missed_objects_count_even_where_a_class_was_not_labelled_exhaustively() -> None:
-    annotations = truth([(1, 1, BOX), (1, 1, ELSEWHERE)], {1: [1]})
+    annotations = truth([(1, 1, BOX), (1, 1, ELSEWHERE)], not_exhaustive={1: [1]})
     metrics = evaluate_coco(annotations, found((1, 1, BOX, 0.9)))
     assert metrics["AR100"] == 0.5
     assert metrics["AP"] == pytest.approx(51 / 101), "COCO samples the recalls 0, 0.01, …, 1"
@@ -115,21 +88,27 @@ def test_detections_inside_a_crowd_are_no_mistakes() -> None:
     assert evaluate_coco(annotations, results)["AP"] == 1
 
 
+def test_a_difficult_object_need_not_be_found() -> None:
+    annotations = truth([(1, 1, BOX), (1, 1, ELSEWHERE)], difficult=[1])
+    assert evaluate_coco(annotations, found((1, 1, BOX, 0.8)))["AR100"] == 1
+    assert evaluate_coco(annotations, found((1, 1, ELSEWHERE, 0.9), (1, 1, BOX, 0.8)))["AP"] == 1
+
+
 def test_more_detections_than_count() -> None:
     labels = [(1, 1, [20.0 * i, 0.0, 10.0, 10.0]) for i in range(4)]
     results = found(*((*label, 0.9) for label in labels))
     metrics = evaluate_coco(truth(labels), results, max_detections=(1, 3))
     assert (metrics["AR1"], metrics["AR3"], metrics.cut_detections) == (0.25, 0.75, 1)
-    assert metrics["AP"] == pytest.approx(76 / 101)
+    assert metrics["AP@3"] == pytest.approx(76 / 101)
     enough = evaluate_coco(truth(labels), results, max_detections=[500])
-    assert (enough["AP"], enough["AR500"], enough.cut_detections) == (1, 1, 0)
+    assert (enough["AP@500"], enough["AR500"], enough.cut_detections) == (1, 1, 0)
 
 
 # --- which pictures
 
 
 def test_a_subset_of_the_pictures() -> None:
-    annotations = truth([(1, 1, BOX), (2, 1, BOX), (3, 1, BOX)], num_images=3)
+    annotations = truth([(1, 1, BOX), (2, 1, BOX), (3, 1, BOX)], pictures=3)
     results = found((1, 1, BOX, 0.9), (2, 1, ELSEWHERE, 0.9), (3, 1, BOX, 0.9))
     assert evaluate_coco(annotations, results, image_ids=[1, 3])["AP"] == 1
     assert evaluate_coco(annotations, results, image_ids=[2])["AP"] == 0
@@ -156,6 +135,7 @@ def test_ids_may_be_text_or_zero() -> None:
         (found((1, 9, BOX, 0.9))[0], "result 1: category_id 9 is not in the annotations"),
         (found((1, 1, BOX[:3], 0.9))[0], r"result 1: bbox .* must be five finite numbers"),
         (found((1, 1, BOX, float("nan")))[0], "result 1: .* score nan must be five finite numbers"),
+        (found((1, 1, ["a", 0, 1, 1], 0.9))[0], "result 1: .* must be five finite numbers"),  # type: ignore[list-item]
     ],
 )
 def test_unusable_results(result: dict[str, Any], sentence: str) -> None:
@@ -180,50 +160,58 @@ def test_unusable_annotations_and_settings(tmp_path: Path) -> None:
             evaluate_coco(annotations, [], max_detections=limits)
 
 
-# --- equality with pycocotools
+# --- equality with pycocotools and faster-coco-eval
 
 
-def random_set(seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return labels of all sizes, some crowds, and detections shifted, missing, doubled or made up."""
-    rng = np.random.default_rng(seed)
-    annotations = truth([], num_images=12)
-    annotations["categories"] = [{"id": i, "name": f"class {i}"} for i in (1, 5, 7, 90)]
+@settings(max_examples=40)
+@given(sets())
+def test_all_numbers_are_those_of_both_libraries(drawn: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
+    annotations, results = drawn
+    for limits in ([1, 10, 100], [1, 2, 3]):
+        ours = list(evaluate_coco(annotations, results, max_detections=limits).numbers.values())
+        assert ours == pytest.approx(coco_numbers(by_pycocotools(annotations, results, limits)), abs=1e-9)
+        theirs = by_faster_coco_eval(annotations, results, limits)
+        assert ours == pytest.approx(coco_numbers(theirs), abs=1e-9)
+
+
+@settings(max_examples=40)
+@given(sets(exhaustive=False))
+def test_the_rule_of_lvis_is_that_of_faster_coco_eval(
+    drawn: tuple[dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    annotations, results = drawn
+    theirs = by_faster_coco_eval(annotations, results, [1, 10, 100], lvis=True)
+    ours = list(evaluate_coco(annotations, results).numbers.values())
+    assert ours == pytest.approx(coco_numbers(theirs), abs=1e-9)
+
+
+def test_hundreds_of_detections_of_a_class_in_a_picture() -> None:
+    annotations, results = random_set(3, reports_per_object=90)
+    for limits in ([1, 10, 100], [1, 10, 500]):
+        metrics = evaluate_coco(annotations, results, max_detections=limits)
+        ours = list(metrics.numbers.values())
+        assert ours == pytest.approx(coco_numbers(by_pycocotools(annotations, results, limits)), abs=1e-9)
+    assert max(Counter((r["image_id"], r["category_id"]) for r in results).values()) > 300
+    assert list(metrics.numbers)[:3] == ["AP@500", "AP50@500", "AP75@500"]
+    assert {"AR500", "ARs@500"} < set(metrics.numbers)
+    assert metrics.per_class["class 1"].keys() == {"AP@500", "AP50@500"}
+
+
+def test_everyday_val_is_measured_alike(shared: Path) -> None:
+    """Shifted and doubled labels under a part of COCO's rules that both libraries have: all exhaustive."""
+    annotations = json.loads((shared / "data" / "everyday" / "val.json").read_text())
+    rng = np.random.default_rng(0)
     results = []
-    for number in range(1, 150):
-        bbox = np.concatenate([rng.uniform(0, 250, 2), np.exp(rng.uniform(1.5, 5, 2))]).round(2)
-        image_id, category_id = int(rng.integers(1, 13)), int(rng.choice([1, 5, 7]))
-        annotations["annotations"].append(
-            {
-                "id": number,
-                "image_id": image_id,
-                "category_id": category_id,
-                "bbox": bbox.tolist(),
-                "area": float(bbox[2] * bbox[3] * rng.uniform(0.4, 1)),
-                "iscrowd": int(rng.random() < 0.1),
-            }
-        )
+    for label in annotations["annotations"]:
         for _ in range(rng.integers(0, 4)):
-            shifted = bbox + rng.normal(0, 0.08, 4) * bbox[[2, 3, 2, 3]]
-            category_id = category_id if rng.random() < 0.8 else 90
-            score = float(rng.choice([0.3, 0.5, 0.7]) if rng.random() < 0.3 else rng.random())
-            results += found((image_id, category_id, shifted.round(3).tolist(), score))
-    return annotations, results
-
-
-def by_pycocotools(annotations: dict[str, Any], results: list[dict[str, Any]], limits: list[int]) -> Any:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        reference = COCO()
-        reference.dataset = copy.deepcopy(annotations)
-        reference.createIndex()
-        evaluator = COCOeval(reference, reference.loadRes(copy.deepcopy(results)), "bbox")
-        evaluator.params.maxDets = limits
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
-    return evaluator
+            box = np.array(label["bbox"]) * (1 + rng.normal(0, 0.1, 4))
+            results += found((label["image_id"], label["category_id"], box.tolist(), round(rng.random(), 2)))
+    for image in annotations["images"]:
+        image["not_exhaustive_category_ids"] = []
+    ours = list(evaluate_coco(annotations, results).numbers.values())
+    limits = [1, 10, 100]
+    assert ours == pytest.approx(coco_numbers(by_pycocotools(annotations, results, limits)), abs=1e-9)
+    assert ours == pytest.approx(coco_numbers(by_faster_coco_eval(annotations, results, limits)), abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -234,6 +222,8 @@ def test_the_twelve_numbers_are_those_of_pycocotools(seed: int, capsys: pytest.C
     assert capsys.readouterr() == ("", "")
     assert (annotations, results) == before, "the caller's data were changed"
     expected = by_pycocotools(annotations, results, [1, 10, 100])
+    expected.summarize()
+    capsys.readouterr()
     assert [metrics[name] for name in TWELVE] == pytest.approx(expected.stats.tolist(), abs=1e-12)
     precision = expected.eval["precision"]
     for position, name in enumerate(("class 1", "class 5", "class 7")):
@@ -248,7 +238,7 @@ def test_other_limits_are_those_of_pycocotools() -> None:
     expected = by_pycocotools(annotations, results, [1, 2, 3])
     recall = expected.eval["recall"][:, :3, 0]
     assert [metrics[f"AR{limit}"] for limit in (1, 2, 3)] == pytest.approx(recall.mean(axis=(0, 1)).tolist())
-    assert metrics["AP"] == pytest.approx(expected.eval["precision"][:, :, :3, 0, 2].mean())
+    assert metrics["AP@3"] == pytest.approx(expected.eval["precision"][:, :, :3, 0, 2].mean())
     assert metrics.cut_detections > 0
 
 

@@ -19,7 +19,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from densewatch.detections import Detections
-from densewatch.export.torchvision_import import torchvision_network
+from densewatch.export.foreign_import import import_network
 from densewatch.imaging.read import read_image
 from densewatch.imaging.resize import Prepared, batch, prepare
 from densewatch.metadata import TORCHVISION_RESIZE, LevelInfo, ModelInfo, ResizePolicy
@@ -60,13 +60,13 @@ class Pair:
     info: ModelInfo
 
 
-@pytest.fixture(scope="module", params=[V1, V2])
+@pytest.fixture(scope="module", params=[pytest.param(V1, marks=pytest.mark.slow), V2])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     architecture: str = request.param
     theirs = random_network(architecture)
     path = tmp_path_factory.mktemp("weights") / f"{architecture}.pth"
     torch.save(theirs.state_dict(), path)
-    ours, info = torchvision_network(architecture, path)
+    ours, info, _ = import_network(path)
     path.unlink()
     per_cell, strides = ours.config.anchors.per_cell, ours.config.pyramid.strides
     levels = tuple(LevelInfo(stride=stride, anchors_per_cell=per_cell, topk=1000) for stride in strides)

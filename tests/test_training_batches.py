@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from densewatch.data.augment import TrainingSample
 from densewatch.data.augment_settings import AugmentSettings
 from densewatch.data.dataset import DataError
-from densewatch.training.batches import Draw, StepSampler, collate, make_loader, read_source, read_sources
+from densewatch.training.batches import AugmentedDataset, Batch, Draw, StepSampler, collate, make_loader
 from densewatch.training.settings import DataSource
+from densewatch.training.sources import read_source
 from drawn_scenes import DrawnScenes, draw_scenes
 
 
@@ -56,6 +58,61 @@ def test_no_two_draws_share_a_seed() -> None:
     assert len(set(seeds)) == len(seeds)
 
 
+def test_repeated_pictures_make_epochs_longer() -> None:
+    repeats = np.array([1.0, 1.0, 2.5])
+    sampler = StepSampler(3, 2, (64,), 0, 0, 9, repeats=repeats)
+    assert sampler.steps_per_epoch == 3
+    steps = [[draw.picture for draw in step] for step in sampler]
+    assert [len(step) for step in steps] == [2, 2, 1] * 3
+    for first in (0, 3, 6):
+        counts = Counter(chain.from_iterable(steps[first : first + 3]))
+        assert set(counts) == {0, 1, 2}
+        assert counts[2] in (2, 3)
+
+
+MIXED = AugmentSettings(geometry="square", mosaic=0.5, copy_paste=0.25, close_mosaic=2)
+
+
+def mixed_draws(start: int = 0, total: int = 300, augment: AugmentSettings = MIXED) -> list[list[Draw]]:
+    return list(StepSampler(7, 3, (64, 96), 0, start, total, augment=augment))
+
+
+@pytest.mark.parametrize("start", [1, 3, 7])
+def test_a_later_start_mixes_the_same_pictures(start: int) -> None:
+    assert mixed_draws(start) == mixed_draws()[start:]
+
+
+def test_mosaics_and_donors_come_as_often_as_the_settings_say() -> None:
+    draws = list(chain.from_iterable(mixed_draws(augment=MIXED.model_copy(update={"close_mosaic": 0}))))
+    mosaics = [draw for draw in draws if draw.mosaic]
+    donors = [draw.donor for draw in draws if draw.donor is not None]
+    assert len(mosaics) / len(draws) == pytest.approx(0.5, abs=0.06)
+    assert len(donors) / len(draws) == pytest.approx(0.25, abs=0.06)
+    assert all(len(draw.mosaic) == 3 for draw in mosaics)
+    partners = Counter(chain.from_iterable(draw.mosaic for draw in mosaics))
+    assert set(partners) == set(donors) == set(range(7))
+    assert max(partners.values()) < 1.5 * min(partners.values())
+
+
+def test_mixing_changes_nothing_else_about_a_step() -> None:
+    plain = [[draw._replace(mosaic=(), donor=None) for draw in step] for step in mixed_draws(total=12)]
+    assert plain == draws()
+
+
+def test_the_last_epochs_show_pictures_alone() -> None:
+    """Three steps are an epoch; the last two of a hundred are closed."""
+    mixed = [any(draw.mosaic or draw.donor is not None for draw in step) for step in mixed_draws()]
+    assert not any(mixed[-6:])
+    assert any(mixed[-9:-6])
+
+
+def test_what_is_repeated_is_a_partner_as_often() -> None:
+    repeats = np.array([1.0, 1.0, 6.0])
+    sampler = StepSampler(3, 4, (64,), 0, 0, 200, repeats=repeats, augment=MIXED)
+    partners = Counter(chain.from_iterable(draw.mosaic for step in sampler for draw in step))
+    assert partners[2] / partners.total() == pytest.approx(6 / 8, abs=0.05)
+
+
 def training_sample(height: int, width: int) -> TrainingSample:
     return TrainingSample(
         torch.full((3, height, width), 7, dtype=torch.uint8),
@@ -93,75 +150,46 @@ def scenes(tmp_path: Path) -> DrawnScenes:
     return draw_scenes(tmp_path, count=5, size=64, shapes=(2, 4))
 
 
+MIXES = AugmentSettings(
+    geometry="square", zoom=(0.5, 2), photometric=0.5, mosaic=0.5, copy_paste=0.7, paste_objects=3
+)
+
+
 def test_workers_and_the_caller_s_random_numbers_change_nothing(scenes: DrawnScenes) -> None:
+    """Nor that OpenCV has had threads of its own before the workers are forked, which have none."""
+    cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (1000, 1000))
     data = read_source(DataSource(annotations=scenes.annotations))
-    augment = AugmentSettings(geometry="square", zoom=(0.5, 2), photometric=0.5)
 
     def batches(workers: int, seed: int) -> list[Any]:
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        got = list(make_loader(data, StepSampler(5, 2, (64, 96), 0, 0, 4), augment, workers))
+        sampler = StepSampler(5, 2, (64, 96), 0, 0, 4, augment=MIXES)
+        got = list(make_loader(data, sampler, MIXES, workers))
         assert torch.equal(torch.get_rng_state(), before)
         return got
 
     for one, other in zip(batches(workers=0, seed=1), batches(workers=2, seed=2), strict=True):
         assert torch.equal(one.images, other.images)
         for target, same in zip(one.targets, other.targets, strict=True):
-            assert torch.equal(target.boxes, same.boxes)
+            assert all(torch.equal(known, vars(same)[name]) for name, known in vars(target).items())
 
 
-def mark(scenes: DrawnScenes) -> None:
-    """Give every other picture the attribute `camera: door`."""
-    content = json.loads(scenes.annotations.read_text())
-    for record in content["images"][::2]:
-        record["camera"] = "door"
-    scenes.annotations.write_text(json.dumps(content))
+def test_a_batch_depends_on_the_seed_and_the_step_alone(scenes: DrawnScenes) -> None:
+    """With mosaics and pasted objects too: the batches from step 3 on are those of a run from the start."""
+    data = read_source(DataSource(annotations=scenes.annotations))
+
+    def batches(start: int) -> list[Batch]:
+        sampler = StepSampler(5, 2, (64, 96), 0, start, 9, augment=MIXES)
+        return list(make_loader(data, sampler, MIXES, workers=0))
+
+    for one, other in zip(batches(0)[3:], batches(3), strict=True):
+        assert torch.equal(one.images, other.images)
+        for target, same in zip(one.targets, other.targets, strict=True):
+            assert all(torch.equal(known, vars(same)[name]) for name, known in vars(target).items())
 
 
-def test_where_and_repeat(scenes: DrawnScenes) -> None:
-    mark(scenes)
-    everything = DataSource(annotations=scenes.annotations)
-    door = DataSource(annotations=scenes.annotations, where={"camera": "door"}, repeat=2)
-    data = read_sources([everything, door])
-    assert [sample.image_id for sample in data] == [100, 101, 102, 103, 104] + [100, 102, 104] * 2
-
-
-def test_where_that_leaves_nothing_is_an_error(scenes: DrawnScenes) -> None:
-    mark(scenes)
-    with pytest.raises(DataError, match=r"scenes\.json: no picture has camera=gate: "):
-        read_source(DataSource(annotations=scenes.annotations, where={"camera": "gate"}))
-
-
-def test_several_conditions_must_all_hold(scenes: DrawnScenes) -> None:
-    content = json.loads(scenes.annotations.read_text())
-    for number, record in enumerate(content["images"]):
-        record.update(camera="door" if number % 2 else "gate", hour=number // 2)
-    scenes.annotations.write_text(json.dumps(content))
-    data = read_source(DataSource(annotations=scenes.annotations, where={"camera": "door", "hour": "1"}))
-    assert [sample.image_id for sample in data] == [103]
-
-
-def test_an_empty_data_set_is_an_error(scenes: DrawnScenes) -> None:
-    content = json.loads(scenes.annotations.read_text())
-    scenes.annotations.write_text(json.dumps({**content, "images": [], "annotations": []}))
-    with pytest.raises(DataError, match=r"scenes\.json: there is no picture$"):
-        read_source(DataSource(annotations=scenes.annotations))
-
-
-def test_a_teacher_fills_in_what_nobody_labelled(scenes: DrawnScenes, tmp_path: Path) -> None:
-    results = [
-        {"image_id": 100, "category_id": 11, "bbox": [1, 2, 10, 20], "score": 0.9},
-        {"image_id": 100, "category_id": 5, "bbox": [30, 30, 9, 9], "score": 0.3},
-        {"image_id": 101, "category_id": 5, "bbox": [30, 30, 9, 9], "score": 0.1},
-    ]
-    teacher = tmp_path / "teacher.json"
-    teacher.write_text(json.dumps(results))
-    content = json.loads(scenes.annotations.read_text())
-    scenes.annotations.write_text(json.dumps({**content, "annotations": []}))
-    source = DataSource(
-        annotations=scenes.annotations, labelled=False, teacher=teacher, teacher_score=0.5, ignore_score=0.2
-    )
-    first, second, *_ = read_source(source)
-    assert (first.boxes.tolist(), first.labels.tolist()) == ([[1, 2, 11, 22]], [1])
-    assert (first.ignore_boxes.tolist(), first.ignore_labels.tolist()) == ([[30, 30, 39, 39]], [0])
-    assert len(second.boxes) == len(second.ignore_boxes) == 0
+def test_a_picture_that_changed_its_size_is_an_error(scenes: DrawnScenes) -> None:
+    data = read_source(DataSource(annotations=scenes.annotations))
+    cv2.imwrite(str(data[1].path), np.zeros((32, 48, 3), np.uint8))
+    with pytest.raises(DataError, match=r"001\.png is 48x32 when upright, but is recorded as 64x64"):
+        AugmentedDataset(data, MIXES)[Draw(1, 64, 0)]

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "suggest": set(),
     "extras": set(),
     "hub": set(),
+    "published": set(),
     "imaging": {"detections"},
     "data": {"detections", "imaging"},
     "models": {"detections"},
@@ -30,8 +31,10 @@ MAY_IMPORT = {
     "torch_engine": {"models", "runtime", "imaging", "detections"},
     # Training measures on the path that users' pictures take: runtime turns candidates into boxes there too.
     "training": {"models", "data", "evaluation", "imaging", "detections", "runtime", "torch_engine"},
+    # The doctor asks the networks' own anchors and the runtime's own NMS; its page has evaluation's style.
+    "doctor": {"models", "data", "imaging", "runtime", "evaluation"},
     "runtime": {"detections", "imaging"},
-    "export": {"models", "data", "runtime", "evaluation", "imaging", "hub"},
+    "export": {"models", "data", "runtime", "evaluation", "imaging", "hub", "published"},
     "live": {"runtime", "imaging", "detections"},
     "store": set(),
     "site": {"live"},
@@ -53,6 +56,8 @@ PLAIN_ROOMS = {
     "suggest",
     "extras",
     "hub",
+    "published",
+    "evaluation",
     "imaging",
     "runtime",
     "loading",
@@ -77,6 +82,7 @@ NOT_IN_A_PLAIN_INSTALL = [
     "pycocotools",
     "safetensors",
     "tensorboard",
+    "jinja2",
     "yaml",
     "openvino_telemetry",
 ]

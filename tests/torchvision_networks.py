@@ -12,7 +12,7 @@ from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from densewatch.export.torchvision_check import coco_classes
+from densewatch.models.foreign.class_names import coco_classes
 
 V1, V2 = "retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2"
 
@@ -58,6 +58,6 @@ def _randomise(network: TorchvisionRetinaNet) -> None:
     nn.init.normal_(cls_logits.weight, std=0.02)
     nn.init.constant_(cls_logits.bias, -5.5)
     # 11 of the 91 outputs belong to no class. Training has taught them never to fire.
-    unused = sorted(set(range(91)) - {item.id for item in coco_classes(V1)})
+    unused = sorted(set(range(91)) - {item.id for item in coco_classes()})
     cls_logits.bias.data.view(9, 91)[:, unused] = -20
     cls_logits.weight.data.view(9, 91, -1)[:, unused] = 0

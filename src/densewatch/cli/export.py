@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop
-from densewatch.cli.options import ImagesOption, WhereOption
+from densewatch.cli.options import ImagesOption, SplitOption, WhereOption
 from densewatch.extras import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from densewatch.data.dataset import Dataset, Sample
+    from densewatch.data.labels import Labels
     from densewatch.metadata import Int8Info, ModelInfo
 
 _TOPK = 1000
@@ -66,14 +67,14 @@ def export(
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="ANN.json",
+            metavar="DATA",
             exists=True,
-            dir_okay=False,
-            help="Labels, COCO instances JSON: AP is measured on them and written into the file.",
+            help="Labels, in any format that `evaluate` takes: AP on them is measured and written down.",
             show_default=False,
         ),
     ] = None,
     images: ImagesOption = None,
+    split: SplitOption = None,
     where: WhereOption = None,
     name: Annotated[
         str | None,
@@ -136,7 +137,7 @@ def export(
     target = output or checkpoint.with_name(f"{checkpoint.stem}{'-int8' if int8 else ''}.onnx")
     try:
         photos = None if pictures is None else _photos(pictures)
-        labelled = None if data is None else _read_labelled(data, images, where)
+        labelled = None if data is None else _read_labelled(data, images, split, where)
         if int8 and labelled is not None:
             info = _export_int8(
                 _Source(checkpoint, name, topk, photos),
@@ -167,7 +168,7 @@ class _Source:
 class _Labelled:
     """Labelled pictures that AP is measured on."""
 
-    data: Path
+    labels: Labels
     title: str
     dataset: Dataset
     samples: Sequence[Sample]
@@ -188,7 +189,9 @@ class _Labelled:
         detector = Detector(read_info(model_file), engine)
         with progress_bar("measuring", len(self.samples)) as bar:
             results = collect_results(detector, self.dataset, self.samples, on_picture=bar.advance)
-        metrics = evaluate_coco(self.data, results, image_ids=[sample.image_id for sample in self.samples])
+        metrics = evaluate_coco(
+            self.labels.content, results, image_ids=[sample.image_id for sample in self.samples]
+        )
         numbers = {name: round(value, 4) for name, value in metrics.numbers.items() if value is not None}
         return {self.title: numbers}
 
@@ -203,9 +206,9 @@ def _check_usage(
     """Stop where options do not go together."""
     is_model_file = path.suffix == ".onnx"
     if int8 and data is None:
-        stop("--int8 needs --data ANN.json: labelled pictures, on which AP must not fall")
+        stop("--int8 needs --data DATA: labelled pictures, on which AP must not fall")
     if not int8 and is_model_file:
-        stop(f"{path} is a model file already; --int8 --data ANN.json makes an int8 file of it")
+        stop(f"{path} is a model file already; --int8 --data DATA makes an int8 file of it")
     if not int8 and int8_only:
         stop(f"{int8_only[0]} is about --int8")
     if is_model_file and checkpoint_only:
@@ -219,14 +222,14 @@ def _photos(folder: Path) -> list[Path]:
     return [item.path for item in sources if isinstance(item, FileSource) and item.path is not None]
 
 
-def _read_labelled(data: Path, images: Path | None, where: str | None) -> _Labelled:
+def _read_labelled(data: Path, images: Path | None, split: str | None, where: str | None) -> _Labelled:
     """Read the labels; that is done before the long work."""
     from densewatch.cli.evaluate import read_samples
     from densewatch.evaluation.run import data_title
 
-    dataset, samples = read_samples(data, images, where)
-    title = data_title(data, {} if where is None else dict([where.split("=", 1)]))
-    return _Labelled(data, title, dataset, samples)
+    labels, dataset, samples = read_samples(data, images, split, where)
+    title = data_title(data, {} if where is None else dict([where.split("=", 1)]), labels.split)
+    return _Labelled(labels, title, dataset, samples)
 
 
 def _calibration_photos(labelled: _Labelled, folder: Path | None, limit: int) -> list[Path]:

@@ -16,7 +16,9 @@ from densewatch import __version__
 from densewatch.cli import models
 from densewatch.cli.bench import bench
 from densewatch.cli.console import leave_unread
+from densewatch.cli.convert import convert
 from densewatch.cli.detect import detect
+from densewatch.cli.doctor import doctor
 from densewatch.cli.evaluate import evaluate
 from densewatch.cli.export import export
 from densewatch.cli.watch import watch
@@ -47,6 +49,8 @@ app = typer.Typer(
 app.command("detect")(detect)
 app.command("evaluate")(evaluate)
 app.command("export")(export)
+app.command("convert")(convert)
+app.command("doctor")(doctor)
 app.command("bench")(bench)
 app.command("watch")(watch)
 app.add_typer(models.app, name="models")

@@ -19,8 +19,7 @@ from densewatch.suggest import suggest
 if TYPE_CHECKING:
     from densewatch.hub import RemoteFile
     from densewatch.metadata import ModelInfo
-
-_TORCHVISION = "torchvision:"
+    from densewatch.models.foreign.conversion import Style, Toolkit
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="List, inspect, fetch and convert models."
@@ -34,7 +33,7 @@ FormatOption = Annotated[
 
 @app.command("list")
 def list_models(output_format: FormatOption = "table") -> None:
-    """List embedded, pulled and published models.
+    """List embedded, pulled and published models, and presets with their published AP.
 
     \b
     Examples:
@@ -122,47 +121,60 @@ def pull(
         weights = _download(remote, models_dir().parent / "downloads" / remote.name)
     except HubError as error:
         stop(error, SOME_FAILED)
-    _convert(published.architecture, weights, model_file)
+    _convert(weights, model_file, "torchvision")
 
 
 @app.command("import")
 def import_model(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="torchvision:NAME", help="Whose weights, and of which network.", show_default=False
-        ),
-    ],
     weights: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", exists=True, dir_okay=False, help="The weights, .pth.", show_default=False
+            metavar="FILE", exists=True, dir_okay=False, help="The weights, .pth or .pkl.", show_default=False
         ),
     ],
+    toolkit: Annotated[
+        Literal["torchvision", "detectron2", "mmdetection"] | None,
+        typer.Option("--from", help="Whose they are.", show_default="found by the names of the tensors"),
+    ] = None,
+    style: Annotated[
+        Literal["caffe", "caffe2", "pytorch"] | None,
+        typer.Option(
+            help="What the backbone takes, where the file does not say it: caffe (BGR, stride in the 1×1), "
+            "caffe2 (BGR, stride in the 3×3), pytorch (RGB, stride in the 3×3).",
+            show_default="what the file says",
+        ),
+    ] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            metavar="coco|FILE",
+            help="Class names, where the file has none: a name a line, or a COCO file (.json).",
+            show_default="those in the file",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE.onnx", help="The model file to write.", show_default="NAME.onnx"
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="What to write: a model file, .onnx, or a checkpoint to train on, .safetensors.",
+            show_default="FILE.onnx",
         ),
     ] = None,
 ) -> None:
-    """Convert another toolkit's weights to a model file.
+    """Convert a RetinaNet of torchvision, detectron2 or mmdetection to a model file.
 
-    They are read without running any code in them, and the model file is written only after its boxes were
-    compared with the original's. Converting needs the [export] extra; in a checkout: pip install '.[export]'.
+    The weights are read without running any code in them, and the model file is written only after its boxes
+    were compared with PyTorch's. Converting needs the [export] extra; in a checkout: pip install '.[export]'.
 
     \b
     Examples:
-      densewatch models import torchvision:retinanet_resnet50_fpn_v2 weights.pth
-      densewatch models import torchvision:retinanet_resnet50_fpn mine.pth --output mine.onnx
+      densewatch models import model_final_5bd44e.pkl --names coco
+      densewatch models import epoch_12.pth --from mmdetection --style pytorch -o shelves.onnx
+      densewatch models import weights.pth --from torchvision -o r50.safetensors
     """
-    from densewatch.hub import PUBLISHED_MODELS
-
-    importable = [_TORCHVISION + model.architecture for model in PUBLISHED_MODELS.values()]
-    if source not in importable:
-        stop(f"{source!r} cannot be imported: {suggest(source, importable)}")
-    architecture = source.removeprefix(_TORCHVISION)
-    _convert(architecture, weights, output or Path(f"{architecture}.onnx"))
+    _convert(weights, output or Path(weights.with_suffix(".onnx").name), toolkit, style, names)
 
 
 @app.command("cache")
@@ -212,20 +224,28 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _convert(architecture: str, weights: Path, model_file: Path) -> None:
-    """Turn torchvision's weights into a model file, and say where it is."""
+def _convert(
+    weights: Path,
+    model_file: Path,
+    toolkit: Toolkit | None,
+    style: Style | None = None,
+    names: str | None = None,
+) -> None:
+    """Turn somebody else's weights into a model file, and say where it is."""
     from densewatch.runtime.engine import EngineError
 
     say("converting the weights, and comparing the boxes with PyTorch's")
     try:
-        from densewatch.export.torchvision_import import convert_torchvision
+        from densewatch.export.foreign_import import convert_weights
     except ImportError as error:
         stop(f"converting weights needs PyTorch ({error}): {how_to_install('export')}", SOME_FAILED)
     try:
-        convert_torchvision(architecture, weights, model_file)
+        info, notes = convert_weights(weights, model_file, toolkit, style, names)
     except (ValueError, OSError, EngineError) as error:  # an ExportError is a ValueError
         stop(error, SOME_FAILED)
-    say(f"wrote {model_file}")
+    for note in notes:
+        say(f"{weights}: {note}")
+    say(f"wrote {model_file}: {info.name}, {counted(len(info.classes), 'class output')}")
 
 
 def _download(remote: RemoteFile, path: Path) -> Path:

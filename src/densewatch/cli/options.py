@@ -116,7 +116,16 @@ ImagesOption = Annotated[
         exists=True,
         file_okay=False,
         help="Folder of the labelled pictures.",
-        show_default="the folder beside ANN.json with the same name",
+        show_default="where the format has it; for COCO the folder beside ANN.json with the same name",
+    ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        metavar="train|val|test",
+        help="Which part of data that has several.",
+        show_default="val where there are several",
     ),
 ]
 WhereOption = Annotated[
@@ -124,7 +133,7 @@ WhereOption = Annotated[
     typer.Option(
         "--where",
         metavar="KEY=VALUE",
-        help="Measure only on pictures whose record in ANN.json says so, such as source=coco.",
+        help="Measure only on pictures whose record in the labels says so, such as source=coco.",
         show_default=False,
     ),
 ]

@@ -44,7 +44,6 @@ _NEEDED = (
     "safetensors",
     "tensorboard",
     "yaml",
-    "faster_coco_eval",
 )
 
 
@@ -65,8 +64,9 @@ def train(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="ANN.json",
-            help="Labels, COCO instances JSON; repeat it to join several.",
+            metavar="DATA",
+            help="Labels: COCO JSON, YOLO, Pascal VOC, CSV or Roboflow, a file or a folder; repeat it to "
+            "join several. Of data with splits, train is learned, and val measured unless --val is given.",
             show_default=False,
         ),
     ] = None,
@@ -75,19 +75,23 @@ def train(
         typer.Option(
             metavar="DIR",
             help="Folder of the pictures; once for each --data.",
-            show_default="the folder beside ANN.json with the same name",
+            show_default="where the format has it; for COCO the folder beside ANN.json with the same name",
         ),
     ] = None,
     val: Annotated[
         Path | None,
-        typer.Option(metavar="ANN.json", help="Labels to measure AP on while it trains.", show_default=False),
+        typer.Option(
+            metavar="DATA",
+            help="Labels to measure AP on while it trains; of splits, val.",
+            show_default=False,
+        ),
     ] = None,
     val_images: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
             help="Folder of the pictures of --val.",
-            show_default="the folder beside ANN.json with the same name",
+            show_default="as for --images",
         ),
     ] = None,
     assignments: Annotated[
@@ -112,6 +116,7 @@ def train(
     \b
     Examples:
       densewatch train --data train.json --images train/ --val val.json --epochs 3 --lr 0.01
+      densewatch train --data shelves/data.yaml --init everyday-light
       densewatch train --config recipe.yaml --imgsz 256,320 --set model.head.width=64 --set augment.flip=0
       densewatch train --resume
     """
@@ -167,9 +172,26 @@ def _build_settings(
         raw.put(("data",), sources["data"], "--data")
     if sources["val"]:
         raw.put(("val",), sources["val"][0], "--val")
+    elif sources["data"] and raw.values.get("val") is None and (val := _val_split(sources["data"])):
+        raw.put(("val",), val, "--data")
     for assignment in assignments:
         raw.put_assignment(assignment)
     return raw.check()
+
+
+def _val_split(sources: Sequence[dict[str, Path]]) -> dict[str, Any] | None:
+    """Return the first val split that the data to learn from has itself."""
+    from densewatch.data.dataset import DataError
+    from densewatch.data.formats import splits_of
+
+    for source in sources:
+        try:
+            splits = splits_of(source["annotations"])
+        except DataError:  # reading it, which comes next, says so
+            continue
+        if "val" in splits:
+            return {**source, "split": "val"}
+    return None
 
 
 def _choose_folder(resume: bool) -> Path:
@@ -203,6 +225,7 @@ def _train(settings: TrainSettings) -> None:
         if _is_finished(trainer):
             return
         _introduce(trainer)
+        _open_cache(trainer)
         with _stopped_by_ctrl_c(trainer):
             metrics = _run(trainer)
     except TrainingError as error:
@@ -220,7 +243,11 @@ def _train(settings: TrainSettings) -> None:
 
 def _with_flags(message: str) -> str:
     """Return a message of training, which names settings as in `choose another (out)`, with flags instead."""
-    return re.sub(r"\((init|out|resume)\)", r"(--\1)", message)
+    return re.sub(r"\((init|out|resume|cache|cache_\w+)\)", _as_flag, message)
+
+
+def _as_flag(setting: re.Match[str]) -> str:
+    return f"(--{setting[1].replace('_', '-')})"
 
 
 def _is_finished(trainer: Trainer) -> bool:
@@ -244,7 +271,7 @@ def _is_finished(trainer: Trainer) -> bool:
 def _introduce(trainer: Trainer) -> None:
     """Say what is about to happen, and what was odd about the data."""
     data, settings = trainer.train_data, trainer.settings
-    warnings = {**data.warnings, **(trainer.val_data.warnings if trainer.val_data is not None else {})}
+    warnings = {**data.warnings, **(trainer.val_data.data.warnings if trainer.val_data is not None else {})}
     for text, count in warnings.items():
         warn(f"{text} ({counted(count, 'time')})")
     counts = data.class_counts()
@@ -256,6 +283,26 @@ def _introduce(trainer: Trainer) -> None:
         f"learning {objects} of {len(data.classes)} classes in {pictures}: "
         f"{trainer.total_steps} steps of {settings.batch} on {trainer.fabric.device}, in {trainer.folder}"
     )
+
+
+def _open_cache(trainer: Trainer) -> None:
+    """Fill the cache of pictures, and show how it goes; nothing is said where there is none to fill."""
+    from densewatch.training.pack import Pack
+
+    with progress_bar("caching pictures", None) as bar:
+
+        def report(done: int, total: int) -> None:
+            if done == 0:
+                say(f"decoding {counted(total, 'picture')} once, for the cache")
+            bar.move_to(done, total)
+
+        pictures = trainer.open_cache(report)
+    if isinstance(pictures, Pack) and pictures.left_out:
+        kept = len(pictures.places)
+        warn(
+            f"the cache has room for {kept} of {counted(kept + pictures.left_out, 'picture')}; the others "
+            "are decoded each time (--cache-gb)"
+        )
 
 
 def _run(trainer: Trainer) -> dict[str, float]:
@@ -336,7 +383,7 @@ def _conclude(trainer: Trainer, metrics: dict[str, float]) -> None:
     model = trainer.folder / MODEL_FILE
     val = trainer.settings.val
     if val is not None and metrics:
-        say(f"{_metrics_in_words(metrics)} on {data_title(val.annotations, val.where)}")
+        say(f"{_metrics_in_words(metrics)} on {data_title(val.annotations, val.where, val.split)}")
     say("trained; make it a model file, and measure that, with:")
     say(_command("export", model))
     say(_evaluate_command(model.with_suffix(".onnx"), val))
@@ -349,7 +396,8 @@ def _evaluate_command(model: Path, val: DataSource | None) -> str:
         return _command("evaluate", "--model", model, "--data", "VAL.json", "--images", "VAL/")
     images = () if val.images is None else ("--images", val.images)
     where = [part for key, value in val.where.items() for part in ("--where", f"{key}={value}")]
-    return _command("evaluate", "--model", model, "--data", val.annotations, *images, *where)
+    split = () if val.split is None else ("--split", val.split)
+    return _command("evaluate", "--model", model, "--data", val.annotations, *images, *split, *where)
 
 
 def _command(*parts: str | Path) -> str:

@@ -128,7 +128,7 @@ def _sentence(mistake: Mapping[str, Any]) -> str:
     if kind == "extra_forbidden":
         return f"unknown setting {location[-1]!r}: {suggest(str(location[-1]), _names_at(location[:-1]))}"
     if kind == "missing" and location == ("data",):
-        return "there is nothing to learn from: give --data ANN.json, or a --config that names data"
+        return "there is nothing to learn from: give --data DATA, or a --config that names data"
     if kind == "missing":
         return "is missing"
     if kind == "value_error":

@@ -1,18 +1,25 @@
-"""Augmentation of one labelled picture with torchvision.transforms.v2; needs torch."""
+"""From samples to a training picture, varied; needs torch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from densewatch.data.augment_settings import AugmentSettings
+from densewatch.data.copy_paste import paste
 from densewatch.data.dataset import Sample
+from densewatch.data.mosaic import QUARTERS, draw_quarters, join
+from densewatch.data.photometric import distort
+from densewatch.data.scene import Scene, Size
+from densewatch.data.view import View, draw_view, draw_window
+
+ReadPicture = Callable[[Sample, Size], npt.NDArray[np.uint8]]
+"""Gives the upright picture of a sample, uint8 [H, W, 3] RGB, whole or scaled down to no less than a size."""
 
 
 @dataclass(frozen=True)
@@ -37,61 +44,66 @@ class TrainingSample:
 
 
 class Augment:
-    """Varies a labelled picture; uses torch's global random numbers, which the caller seeds."""
+    """Makes varied training pictures; what it draws depends on the given seed alone.
 
-    def __init__(self, settings: AugmentSettings) -> None:
+    Labels depend on the sizes that the samples record, not on how large a picture was decoded.
+    """
+
+    def __init__(self, settings: AugmentSettings, read: ReadPicture) -> None:
         self.settings = settings
+        self.read = read
 
-    def __call__(self, pixels: npt.NDArray[np.uint8], sample: Sample, imgsz: int) -> TrainingSample:
-        """Return `sample` at the training size `imgsz`, varied.
+    def __call__(
+        self, samples: Sequence[Sample], imgsz: int, seed: int, donor: Sample | None = None
+    ) -> TrainingSample:
+        """Return a training picture.
 
         Args:
-            pixels: of the upright picture, uint8 `[H, W, 3]` RGB.
-            sample: its labels, in the same pixels.
+            samples: one, or four for a mosaic.
             imgsz: side of the square, or length of the shorter side.
+            seed: of everything random.
+            donor: whose objects are pasted in, if any.
         """
-        image = tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))))
-        boxes = tv_tensors.BoundingBoxes(  # one tensor, so that both kinds go the same way
-            np.concatenate([sample.boxes, sample.ignore_boxes]),
-            format="XYXY",
-            canvas_size=pixels.shape[:2],
-            clamping_mode=None,  # how much a cut left of a box is only known while the whole box is
+        random = np.random.default_rng(seed)
+        scene = (
+            self._one(samples[0], imgsz, random) if len(samples) == 1 else self._four(samples, imgsz, random)
         )
-        image, boxes = self._pipeline(imgsz)(image, boxes)
-        return self._finish(image.as_subclass(Tensor), boxes.as_subclass(Tensor), sample)
+        if donor is not None:
+            scene = paste(scene, self._one(donor, imgsz, random), self.settings, random)
+        if self.settings.photometric:
+            return _to_tensors(scene, distort(scene.pixels, self.settings.photometric, random))
+        return _to_tensors(scene, scene.pixels)
 
-    def _pipeline(self, imgsz: int) -> v2.Compose:
-        settings = self.settings
-        steps: list[v2.Transform] = [v2.RandomHorizontalFlip(settings.flip)]
-        if settings.geometry == "square":
-            steps += [
-                v2.ScaleJitter((imgsz, imgsz), settings.zoom, antialias=True),
-                v2.RandomCrop((imgsz, imgsz), pad_if_needed=True, fill=settings.pad_value),
+    def _one(self, sample: Sample, imgsz: int, random: np.random.Generator) -> Scene:
+        return self._look(sample, draw_view(sample.size, imgsz, self.settings, random))
+
+    def _four(self, samples: Sequence[Sample], imgsz: int, random: np.random.Generator) -> Scene:
+        if len(samples) != QUARTERS:
+            raise ValueError(f"a mosaic has {QUARTERS} pictures, not {len(samples)}")
+        zoom, flip = self.settings.mosaic_zoom, self.settings.flip
+        quarters = draw_quarters(imgsz, random)
+        return join(
+            [
+                self._look(sample, draw_window(sample.size, imgsz, zoom, window, flip, random))
+                for sample, window in zip(samples, quarters, strict=True)
             ]
-        else:
-            steps.append(v2.RandomShortestSize(imgsz, settings.max_size, antialias=True))
-        if settings.photometric:
-            steps.append(v2.RandomPhotometricDistort(p=settings.photometric))
-        return v2.Compose(steps)
-
-    def _finish(self, image: Tensor, boxes: Tensor, sample: Sample) -> TrainingSample:
-        """Clip boxes to the picture; objects of which too little is left become ignored regions."""
-        settings = self.settings
-        height, width = image.shape[-2:]
-        clipped = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
-        sides = clipped[:, 2:] - clipped[:, :2]
-        whole_area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
-        visible = sides.prod(dim=1) >= settings.min_visible * whole_area
-        clear = visible & (sides >= settings.min_side).all(dim=1)
-        inside = (sides > 0).all(dim=1)
-        is_object = torch.arange(len(boxes)) < len(sample.boxes)
-        labels = torch.from_numpy(np.concatenate([sample.labels, sample.ignore_labels]))
-        keep, ignore = inside & is_object & clear, inside & ~(is_object & clear)
-        return TrainingSample(
-            image,
-            clipped[keep],
-            labels[keep],
-            clipped[ignore],
-            labels[ignore],
-            torch.from_numpy(sample.unlabelled_classes),
         )
+
+    def _look(self, sample: Sample, view: View) -> Scene:
+        return view.of(self.read(sample, view.scaled), sample, self.settings)
+
+
+def _to_tensors(scene: Scene, pixels: npt.NDArray[np.uint8]) -> TrainingSample:
+    return TrainingSample(
+        torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))),
+        *(
+            torch.from_numpy(known)
+            for known in (
+                scene.boxes,
+                scene.labels,
+                scene.ignore_boxes,
+                scene.ignore_labels,
+                scene.unlabelled,
+            )
+        ),
+    )

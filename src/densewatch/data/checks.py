@@ -16,6 +16,9 @@ from densewatch.imaging.read import ImageError, picture_size
 CLIP_TOLERANCE_PX = 1.0
 """A box may reach this far out of its picture through rounding alone."""
 
+_NOISE_PX = 1e-6
+"""What arithmetic alone makes of a box at the border, such as one that was given in shares."""
+
 
 def check_pictures(samples: Iterable[Sample], file: Path) -> None:
     """See that every picture is there, whole, and as large as recorded, mostly without decoding it.
@@ -28,34 +31,62 @@ def check_pictures(samples: Iterable[Sample], file: Path) -> None:
         DataError: pictures are missing, cannot be read, are cut short, or are not as large as recorded when
             upright. It counts them, and names the first three of each kind.
     """
-    complaints: dict[str, list[str]] = {}
+    complaints = _Complaints(file)
     for sample in samples:
-        complaint = _picture_complaint(sample)
-        if complaint is not None:
-            kind, details = complaint
-            complaints.setdefault(kind, []).append(details)
-    if complaints:
-        sentences = (
-            f"{len(items)} {kind}: {'; '.join(items[:3])}{'; …' if len(items) > 3 else ''}"
-            for kind, items in complaints.items()
-        )
-        raise DataError(f"{file}: {'. '.join(sentences)}")
+        upright = complaints.measure(sample.path)
+        if upright is not None and upright != sample.size:
+            complaints.add(
+                "picture(s) of another size than recorded",
+                f"image {sample.image_id!r} is recorded as {sample.size[1]}x{sample.size[0]}, "
+                f"but {sample.path} is {upright[1]}x{upright[0]} when upright",
+            )
+    complaints.raise_any()
 
 
-def _picture_complaint(sample: Sample) -> tuple[str, str] | None:
-    """Return kind and details of what is wrong with a sample's picture, or None."""
-    try:
-        upright = picture_size(sample.path)
-    except ImageError as error:
-        if not sample.path.exists():
-            return "missing picture(s) (is the folder of the pictures right?)", str(sample.path)
-        return "broken picture(s)", f"{sample.path} ({error.reason})"
-    if upright == sample.size:
-        return None
-    return "picture(s) of another size than recorded", (
-        f"image {sample.image_id!r} is recorded as {sample.size[1]}x{sample.size[0]}, "
-        f"but {sample.path} is {upright[1]}x{upright[0]} when upright"
-    )
+def measure_pictures(paths: Iterable[Path], file: Path) -> list[tuple[int, int]]:
+    """Return the (height, width) of every upright picture, mostly without decoding it.
+
+    Args:
+        paths: of the pictures.
+        file: that names them, for the message.
+
+    Raises:
+        DataError: pictures are missing, cannot be read, or are cut short, as in `check_pictures`.
+    """
+    complaints = _Complaints(file)
+    sizes = [complaints.measure(path) for path in paths]
+    complaints.raise_any()
+    return [size for size in sizes if size is not None]
+
+
+class _Complaints:
+    """What is wrong with pictures: all of it in one message, a few examples of each kind."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._examples: dict[str, list[str]] = {}
+
+    def add(self, kind: str, details: str) -> None:
+        self._examples.setdefault(kind, []).append(details)
+
+    def measure(self, path: Path) -> tuple[int, int] | None:
+        """Return the size of a picture, or None and complain."""
+        try:
+            return picture_size(path)
+        except ImageError as error:
+            if path.exists():
+                self.add("broken picture(s)", f"{path} ({error.reason})")
+            else:
+                self.add("missing picture(s) (is the folder of the pictures right?)", str(path))
+            return None
+
+    def raise_any(self) -> None:
+        if self._examples:
+            sentences = (
+                f"{len(items)} {kind}: {'; '.join(items[:3])}{'; …' if len(items) > 3 else ''}"
+                for kind, items in self._examples.items()
+            )
+            raise DataError(f"{self._file}: {'. '.join(sentences)}")
 
 
 @dataclass
@@ -99,6 +130,16 @@ class Findings:
         if self.strict and not harmless:
             raise DataError(f"{self.file}: {example}: {kind}")
         self.counts[kind] += int(rows.sum())
+        self.examples.setdefault(kind, example)
+
+    def note(self, kind: str, example: str) -> None:
+        """Count one mended record.
+
+        Args:
+            kind: what was found, and what was done about it.
+            example: the record in words.
+        """
+        self.counts[kind] += 1
         self.examples.setdefault(kind, example)
 
     def warnings(self) -> dict[str, int]:
@@ -145,5 +186,5 @@ def clip_boxes(
     rounded = overhang_px <= CLIP_TOLERANCE_PX
     findings.add("box clipped to the picture", kept & ~rounded, describe)
     small_clip = f"box clipped by at most {CLIP_TOLERANCE_PX:g} px"
-    findings.add(small_clip, kept & rounded & (overhang_px > 0), describe, harmless=True)
+    findings.add(small_clip, kept & rounded & (overhang_px > _NOISE_PX), describe, harmless=True)
     return boxes, kept

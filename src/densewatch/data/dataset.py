@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,26 +131,96 @@ class Dataset:
 
 
 def merge(datasets: Sequence[Dataset]) -> Dataset:
-    """Join data sets that have the same classes; samples keep their order and their ids.
+    """Join data sets; they get the same classes first, see `unify`. Samples keep their order and their ids.
 
     Image ids stay as they were, so they need not be unique afterwards. A warning that several of them have is
     one finding in one file, and is counted once.
 
     Raises:
-        DataError: there is nothing to join, or the classes differ.
+        DataError: there is nothing to join.
     """
     if not datasets:
         raise DataError("there is no data set to merge")
-    first = datasets[0]
-    for position, other in enumerate(datasets[1:], start=2):
-        if other.classes != first.classes:
-            odd = sorted({(c.id, c.name) for c in first.classes} ^ {(c.id, c.name) for c in other.classes})
-            shown = f"they disagree on {odd[:3]}" if odd else "their order differs"
-            raise DataError(
-                f"data sets 1 and {position} have different classes: {shown}; "
-                "read both with the same `classes`"
-            )
-    warnings = {text: count for dataset in datasets for text, count in dataset.warnings.items()}
-    return Dataset(
-        tuple(sample for dataset in datasets for sample in dataset.samples), first.classes, warnings
-    )
+    unified = unify(datasets)
+    warnings = {text: count for dataset in unified for text, count in dataset.warnings.items()}
+    samples = tuple(sample for dataset in unified for sample in dataset.samples)
+    return Dataset(samples, unified[0].classes, warnings)
+
+
+def unify(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Give data sets the same classes: all that any of them has, matched by name.
+
+    The classes of the first come first, then the new ones of each other. A class keeps the id that the first
+    data set with that class gives it; where another class has that id already, it gets the next number above
+    all ids. A class that a data set lacks is unlabelled in its pictures: nobody looked for it there. Names
+    that only differ in their spelling stay two classes, and are warned of.
+
+    Raises:
+        DataError: two classes of one data set have the same name.
+    """
+    classes = _union([dataset.classes for dataset in datasets])
+    label_of = {item.name: label for label, item in enumerate(classes)}
+    return [
+        replace(
+            dataset,
+            samples=tuple(_relabel(dataset, label_of)),
+            classes=classes,
+            warnings={**dataset.warnings, **_differences(dataset.classes, classes, position)},
+        )
+        for position, dataset in enumerate(datasets, start=1)
+    ]
+
+
+def _union(several: Sequence[tuple[ClassInfo, ...]]) -> tuple[ClassInfo, ...]:
+    top = max((item.id for classes in several for item in classes), default=0)
+    joined: dict[str, int] = {}
+    for position, classes in enumerate(several, start=1):
+        if len({item.name for item in classes}) < len(classes):
+            raise DataError(f"data set {position} has two classes of the same name, which cannot be joined")
+        for item in classes:
+            if item.name in joined:
+                continue
+            is_taken = item.id in joined.values()
+            top += is_taken
+            joined[item.name] = top if is_taken else item.id
+    return tuple(ClassInfo(name=name, id=id_) for name, id_ in joined.items())
+
+
+def _relabel(dataset: Dataset, label_of: Mapping[str, int]) -> Iterator[Sample]:
+    """Yield the samples with the labels of the joined classes."""
+    if dataset.names == tuple(label_of):
+        yield from dataset.samples
+        return
+    new = np.array([label_of[name] for name in dataset.names], np.int64)
+    absent = np.array([label for name, label in label_of.items() if name not in dataset.names], np.int64)
+    for sample in dataset.samples:
+        yield replace(
+            sample,
+            labels=new[sample.labels],
+            ignore_labels=new[sample.ignore_labels],
+            unlabelled_classes=np.sort(np.concatenate([new[sample.unlabelled_classes], absent])),
+        )
+
+
+def _differences(
+    classes: tuple[ClassInfo, ...], joined: tuple[ClassInfo, ...], position: int
+) -> dict[str, int]:
+    """Return what people should know of how a data set's classes became the joined ones."""
+    id_of = {item.name: item.id for item in joined}
+    own = {item.name for item in classes}
+    warnings: dict[str, int] = {}
+    renumbered = [item for item in classes if id_of[item.name] != item.id]
+    if renumbered:
+        first = renumbered[0]
+        sentence = f"category id changed, as classes are joined by name, such as {first.name!r}"
+        warnings[f"data set {position}: {sentence} from {first.id} to {id_of[first.name]}"] = len(renumbered)
+    for name in own:
+        for other in id_of.keys() - own:
+            if _plain(name) == _plain(other):
+                warnings[f"data set {position}: its class {name!r} is not {other!r} of another one"] = 1
+    return warnings
+
+
+def _plain(name: str) -> str:
+    """Return a name without case, blanks, hyphens and the s of a plural."""
+    return "".join(character for character in name.casefold() if character.isalnum()).rstrip("s")

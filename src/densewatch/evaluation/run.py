@@ -39,14 +39,16 @@ class PictureDetector(Protocol):
         ...
 
 
-def data_title(annotations: Path, where: Mapping[str, str]) -> str:
+def data_title(annotations: Path, where: Mapping[str, str], split: str | None = None) -> str:
     """Return what figures are measured on, for the metadata of a model: `val.json, source=coco`.
 
     Args:
-        annotations: file of the labels; its folder is left out.
+        annotations: file or folder of the labels; the folder that it lies in is left out.
         where: attributes of the pictures that counted; empty where all did.
+        split: which part of the data, where it has several.
     """
-    return ", ".join([annotations.name, *(f"{key}={value}" for key, value in where.items())])
+    name = annotations.resolve().name if annotations.name in ("", "..") else annotations.name
+    return ", ".join([name, *([split] if split else []), *(f"{key}={value}" for key, value in where.items())])
 
 
 def select(dataset: Dataset, key: str, value: str) -> list[Sample]:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import WeightsEnum, get_model, get_model_weights
 
 from densewatch.export.proof import shipped_pictures
 from densewatch.imaging.read import read_image
 from densewatch.imaging.resize import prepare
-from densewatch.metadata import ClassInfo, ResizePolicy
+from densewatch.metadata import ResizePolicy
+from densewatch.models.foreign.convert import Imported
+from densewatch.models.foreign.errors import ImportFailedError
 from densewatch.models.retinanet import RetinaNet
 
 MAX_OUTPUT_ERROR = 1e-3
 _SIDES_PX = (352, 480)
 
 
-class ImportFailedError(ValueError):
-    """Foreign weights that cannot be converted; the message names the file and the reason."""
+def architecture_of(network: RetinaNet) -> str:
+    """Return torchvision's name of a network whose weights came from there."""
+    v2 = network.config.head.norm != "none"
+    return "retinanet_resnet50_fpn_v2" if v2 else "retinanet_resnet50_fpn"
 
 
 def published_weights(architecture: str) -> WeightsEnum:
@@ -29,24 +32,14 @@ def published_weights(architecture: str) -> WeightsEnum:
     return weights
 
 
-def coco_classes(architecture: str) -> tuple[ClassInfo, ...]:
-    """Return the 80 classes that torchvision's 91 outputs stand for; the id is the output."""
-    categories = published_weights(architecture).meta["categories"]
-    return tuple(
-        ClassInfo(name=name, id=index)
-        for index, name in enumerate(categories)
-        if name not in ("__background__", "N/A")
-    )
-
-
-def check_against_torchvision(architecture: str, state: Mapping[str, Tensor], network: RetinaNet) -> None:
+def check_against_torchvision(imported: Imported) -> None:
     """Compare our network with torchvision's, which has the same weights, on real photos at two sizes.
 
     Raises:
         ImportFailedError: a logit or a delta differs by more than 0.001.
     """
-    reference = _reference(architecture, state, network.config.backbone.norm_eps)
-    ids = [item.id for item in coco_classes(architecture)]
+    network, rows = imported.network, list(imported.rows)
+    reference = _reference(imported)
     for path, side in zip(shipped_pictures(), _SIDES_PX, strict=True):
         policy = ResizePolicy(mode="longer", size=side, max_size=None)
         pixels = torch.from_numpy(prepare(read_image(path), policy).pixels)
@@ -56,21 +49,24 @@ def check_against_torchvision(architecture: str, state: Mapping[str, Tensor], ne
             features = list(reference.backbone((image - network.mean) / network.std).values())
             theirs = reference.head(features)
         errors = (
-            (torch.cat(ours.cls_logits, dim=1) - theirs["cls_logits"][..., ids]).abs().max(),
+            (torch.cat(ours.cls_logits, dim=1) - theirs["cls_logits"][..., rows]).abs().max(),
             (torch.cat(ours.bbox_deltas, dim=1) - theirs["bbox_regression"]).abs().max(),
         )
         if not max(errors) <= MAX_OUTPUT_ERROR:  # written so that NaN fails
             raise ImportFailedError(
-                f"the imported network differs from torchvision's {architecture}: a logit by {errors[0]:.3g} "
-                f"and a delta by {errors[1]:.3g} (allowed {MAX_OUTPUT_ERROR}); nothing was written"
+                f"the imported network differs from torchvision's {architecture_of(network)}: a logit by "
+                f"{errors[0]:.3g} and a delta by {errors[1]:.3g} (allowed {MAX_OUTPUT_ERROR}); nothing was "
+                "written"
             )
 
 
-def _reference(architecture: str, state: Mapping[str, Tensor], norm_eps: float) -> Any:
+def _reference(imported: Imported) -> Any:
     """Return torchvision's network with these weights, as torchvision runs its published ones."""
-    reference: Any = get_model(architecture, weights=None, weights_backbone=None)
+    architecture = architecture_of(imported.network)
+    outputs = imported.converted.config.num_classes
+    reference: Any = get_model(architecture, weights=None, weights_backbone=None, num_classes=outputs)
     # Published V1 weights come without batch norm's counters, which evaluation does not use.
-    missing, unexpected = reference.load_state_dict(state, strict=False)
+    missing, unexpected = reference.load_state_dict(imported.file.tensors, strict=False)
     odd = [name for name in missing if not name.endswith("num_batches_tracked")] + list(unexpected)
     if odd:
         raise ImportFailedError(
@@ -78,5 +74,5 @@ def _reference(architecture: str, state: Mapping[str, Tensor], norm_eps: float) 
         )
     for layer in reference.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.eps = norm_eps
+            layer.eps = imported.network.config.backbone.norm_eps
     return reference.eval()

@@ -87,7 +87,7 @@ def prepare(
     if given == valid == padded:
         return Prepared(np.ascontiguousarray(image), valid, original)
     pixels = np.empty((*padded, 3), np.uint8)
-    _scale_into(pixels[: valid[0], : valid[1]], image, policy.antialias)
+    scale_into(pixels[: valid[0], : valid[1]], image, policy.antialias)
     _pad(pixels, valid, policy.pad_value)
     return Prepared(pixels, valid, original)
 
@@ -148,7 +148,7 @@ def restore_boxes(boxes: npt.NDArray[np.float32], prepared: Prepared) -> npt.NDA
     return clip_boxes(clip_boxes(boxes, prepared.valid_size) * ratios, prepared.original_size)
 
 
-def _scale_into(target: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8], antialias: bool) -> None:
+def scale_into(target: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8], antialias: bool) -> None:
     """Scale `image` to the size of `target`, a corner of the padded input, and write it there.
 
     Against aliasing, whole blocks of pixels are averaged until less than a factor of 2 is left, for which

@@ -43,14 +43,29 @@ class Anchors(nn.Module):
         anchors = []
         for level, (rows, columns) in enumerate(grids):
             cell = getattr(self, f"cell{level}")
-            stride_y = stride_x = self.strides[level]
-            if self.stride_rule == "grid":
-                stride_y, stride_x = input_size[0] // rows, input_size[1] // columns
-            y = torch.arange(rows, device=cell.device, dtype=cell.dtype) * stride_y
-            x = torch.arange(columns, device=cell.device, dtype=cell.dtype) * stride_x
-            if self.center == "half":
-                y, x = y + stride_y / 2, x + stride_x / 2
+            (first_y, first_x), (step_y, step_x) = self.centers(level, input_size, (rows, columns))
+            y = torch.arange(rows, device=cell.device, dtype=cell.dtype) * step_y + first_y
+            x = torch.arange(columns, device=cell.device, dtype=cell.dtype) * step_x + first_x
             x_grid, y_grid = x[None, :].expand(rows, columns), y[:, None].expand(rows, columns)
             centers = torch.stack([x_grid, y_grid, x_grid, y_grid], dim=-1)
             anchors.append((centers[:, :, None] + cell).reshape(-1, 4))
         return anchors
+
+    def centers(
+        self, level: int, input_size: tuple[int, int], grid: tuple[int, int]
+    ) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return where a level's first cell has its anchors' centre, and how far it is to the next ones.
+
+        Args:
+            level: 0 is the finest.
+            input_size: (height, width) of the padded input.
+            grid: (height, width) of the level's feature map.
+
+        Returns:
+            (y, x) of the first centre and (y, x) of the step, in input pixels.
+        """
+        step_y = step_x = self.strides[level]
+        if self.stride_rule == "grid":
+            step_y, step_x = input_size[0] // grid[0], input_size[1] // grid[1]
+        first = (step_y / 2, step_x / 2) if self.center == "half" else (0.0, 0.0)
+        return first, (step_y, step_x)

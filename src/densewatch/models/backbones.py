@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from densewatch.extras import how_to_install
@@ -22,6 +23,7 @@ RESNETS = (
     "resnet101",
     "resnet152",
     "resnext50_32x4d",
+    "resnext101_32x4d",
     "resnext101_32x8d",
     "resnext101_64x4d",
 )
@@ -137,13 +139,29 @@ def _norm_layer(config: BackboneConfig) -> Callable[[int], nn.Module]:
 
 
 def _resnet(config: BackboneConfig, with_c2: bool) -> Backbone:
-    net = torchvision.models.get_model(config.name, weights=None, norm_layer=_norm_layer(config))
+    net = _torchvision_resnet(config)
+    if config.stride_in == "1x1":
+        _stride_in_1x1(net)
     stem = nn.Sequential(net.conv1, net.bn1, net.relu)
     stages = [stem, nn.Sequential(net.maxpool, net.layer1), net.layer2, net.layer3, net.layer4]
     last = net.layer4[-1]
     c5 = (last.conv3 if hasattr(last, "conv3") else last.conv2).out_channels
     channels = (c5 // 8, c5 // 4, c5 // 2, c5)
     return Backbone(stages, channels if with_c2 else channels[1:], config.freeze_stages)
+
+
+def _torchvision_resnet(config: BackboneConfig) -> Any:
+    norm_layer = _norm_layer(config)
+    if config.name == "resnext101_32x4d":  # which torchvision can build, but has no name for
+        return ResNet(Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4, norm_layer=norm_layer)
+    return torchvision.models.get_model(config.name, weights=None, norm_layer=norm_layer)
+
+
+def _stride_in_1x1(net: nn.Module) -> None:
+    """Let the first convolution of each bottleneck take the stride of its 3×3 one, in place."""
+    for block in net.modules():
+        if isinstance(block, Bottleneck):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)
 
 
 def _mobilenet_v2(config: BackboneConfig, with_c2: bool) -> Backbone:
@@ -199,10 +217,11 @@ def build_backbone(config: BackboneConfig, with_c2: bool = False) -> Backbone | 
     """
     if config.name.startswith("timm:"):
         ours = BackboneConfig(norm="batch")
-        if (config.norm, config.norm_eps, config.freeze_stages) != (ours.norm, ours.norm_eps, 0):
+        options = (config.norm, config.norm_eps, config.freeze_stages, config.stride_in)
+        if options != (ours.norm, ours.norm_eps, ours.freeze_stages, ours.stride_in):
             raise ValueError(
-                f"backbone {config.name!r} goes with norm 'batch', norm_eps {ours.norm_eps} and "
-                "freeze_stages 0 only"
+                f"backbone {config.name!r} goes with norm 'batch', norm_eps {ours.norm_eps}, freeze_stages 0 "
+                f"and stride_in {ours.stride_in!r} only"
             )
         return TimmBackbone(config.name.removeprefix("timm:"), with_c2)
     if config.name != "mobilenet_v2" and config.name not in RESNETS:

@@ -16,7 +16,17 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-Preset = Literal["paper", "torchvision-v1", "torchvision-v2", "light"]
+Preset = Literal[
+    "paper",
+    "paper-r101",
+    "paper-x101-32x8d",
+    "paper-x101-64x4d",
+    "torchvision-v1",
+    "torchvision-v2",
+    "detectron2",
+    "mmdetection",
+    "light",
+]
 PRESETS: tuple[str, ...] = get_args(Preset)
 BoxLoss = Literal["smooth_l1", "l1", "giou"]
 
@@ -31,17 +41,21 @@ class BackboneConfig(_Strict):
     """What computes C3 to C5, and C2 where the pyramid has P2.
 
     Attributes:
-        name: `resnet18` … `resnet152`, `resnext50_32x4d`, `resnext101_32x8d`, `resnext101_64x4d`,
-            `mobilenet_v2`, or `timm:NAME` for any timm model that offers `features_only`.
+        name: `resnet18` … `resnet152`, `resnext50_32x4d`, `resnext101_32x4d`, `resnext101_32x8d`,
+            `resnext101_64x4d`, `mobilenet_v2`, or `timm:NAME` for any timm model that offers `features_only`.
+        stride_in: which convolution of a bottleneck (ResNet-50 and deeper, ResNeXt) halves the picture: the
+            first `1x1`, as in the ResNets of the paper, of Caffe and of detectron2, or the `3x3`, as
+            torchvision has it. ResNet-18, ResNet-34 and MobileNetV2 have no bottlenecks, and no choice.
         norm: `batch` trains batch norm; `frozen` keeps its statistics and weights; `folded` has none: each
             convolution carries a bias instead (mobilenet_v2 only).
         norm_eps: epsilon of batch norm. torchvision overwrites it with 0 for its published V1 weights.
         freeze_stages: how many leading stages get no gradient; 1 is the stem, 2 the stem and C2, …
         mean: RGB, of pixel values 0 to 1, subtracted before the first convolution.
-        std: RGB, divided by.
+        std: RGB, divided by. Networks that subtract the mean from 0 to 255 and divide by nothing have 1/255.
     """
 
     name: str = "resnet50"
+    stride_in: Literal["1x1", "3x3"] = "3x3"
     norm: Literal["batch", "frozen", "folded"] = "frozen"
     norm_eps: float = Field(1e-5, ge=0)
     freeze_stages: int = Field(0, ge=0, le=5)
@@ -56,12 +70,14 @@ class PyramidConfig(_Strict):
         p2: adds a level at stride 4, from C2, for objects that are far away and small.
         width: channels of every level.
         p6_from: the paper takes P6 from C5; torchvision V1 from P5.
+        p7_relu: P7 is computed from P6 after a ReLU, as in the paper; mmdetection leaves the ReLU out.
         depthwise: 3×3 convolutions are split into a depthwise and a pointwise one.
     """
 
     p2: bool = Field(False, strict=True)
     width: int = Field(256, ge=8)
     p6_from: Literal["C5", "P5"] = "C5"
+    p7_relu: bool = True
     depthwise: bool = False
 
     @property
@@ -174,7 +190,11 @@ class LossConfig(_Strict):
 
 
 class RetinaNetConfig(_Strict):
-    """A whole RetinaNet. Every field has the paper's value by default."""
+    """A whole RetinaNet. Every field has the paper's value by default, but for three of the backbone.
+
+    Mean, deviation and the bottleneck's stride are as in torchvision's ResNets. The paper started from
+    others, see the preset `detectron2`.
+    """
 
     num_classes: int = Field(80, ge=1)
     backbone: BackboneConfig = BackboneConfig()
@@ -204,7 +224,11 @@ _TORCHVISION_ANCHORS = {"rounding": "integer", "stride_rule": "grid"}
 
 _PRESETS: dict[str, dict[str, Any]] = {
     # Lin et al., Focal Loss for Dense Object Detection, arXiv 1708.02002, sections 4 and 5.
+    # Its figures are with ResNet-50, ResNet-101 and ResNeXt-101, of which Detectron published two forms.
     "paper": {},
+    "paper-r101": {"backbone": {"name": "resnet101"}},
+    "paper-x101-32x8d": {"backbone": {"name": "resnext101_32x8d"}},
+    "paper-x101-64x4d": {"backbone": {"name": "resnext101_64x4d"}},
     "torchvision-v1": {
         "backbone": {"norm_eps": 0.0},
         "pyramid": {"p6_from": "P5"},
@@ -216,6 +240,23 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "head": {"norm": "group"},
         "anchors": _TORCHVISION_ANCHORS,
         "loss": {"low_quality_matches": True, "box_loss": "giou"},
+    },
+    # configs/Base-RetinaNet.yaml and the defaults of detectron2 0.6; FREEZE_AT 2 is the stem and C2. The
+    # first ResNets were trained on pixels of 0 to 255, less the mean of ImageNet, and divided by nothing.
+    "detectron2": {
+        "backbone": {
+            "stride_in": "1x1",
+            "freeze_stages": 2,
+            "mean": (123.675 / 255, 116.28 / 255, 103.53 / 255),
+            "std": (1 / 255,) * 3,
+        },
+        "loss": {"low_quality_matches": True, "box_loss": "l1", "normaliser": "ema"},
+    },
+    # configs/_base_/models/retinanet_r50_fpn.py of mmdetection 3.3, style pytorch; frozen_stages 1 counts C2.
+    "mmdetection": {
+        "backbone": {"freeze_stages": 2},
+        "pyramid": {"p7_relu": False},
+        "loss": {"low_quality_matches": True, "box_loss": "l1", "normaliser": "batch"},
     },
     # Narrow, for CPUs. Mean and deviation map pixels to -1 … 1, which the MobileNetV2 it starts from expects.
     # Anchors begin at 24 px because its pictures are small.

@@ -116,8 +116,11 @@ class Criterion(nn.Module):
         weights = torch.ones_like(logits)
         weights[matched_idxs == BETWEEN] = 0
         weights[:, target.unlabelled] = 0
-        for box, label in zip(target.ignore_boxes, target.ignore_labels, strict=True):
-            weights[overlap_share(anchors, box) >= self.config.ignore_overlap, label] = 0
+        # A part of a mosaic may be one region for each of eighty classes: it is compared with anchors once.
+        regions, region_of = torch.unique(target.ignore_boxes, dim=0, return_inverse=True)
+        for number, region in enumerate(regions):
+            inside = torch.nonzero(overlap_share(anchors, region) >= self.config.ignore_overlap)
+            weights[inside, target.ignore_labels[region_of == number]] = 0
         # A labelled object is learned even where its class is incomplete, or a region is ignored around it.
         weights[foreground, labels] = 1
         return (weights * sigmoid_focal_loss(logits, wanted, self.config.alpha, self.config.gamma)).sum()

@@ -22,6 +22,7 @@ class FeaturePyramid(nn.Module):
         super().__init__()
         width = config.width
         self.p6_from_c5 = config.p6_from == "C5"
+        self.p7_relu = config.p7_relu
         c2, c3_to_c5 = channels[:-3], channels[-3:]
         self.lateral = nn.ModuleList([nn.Conv2d(in_channels, width, 1) for in_channels in c3_to_c5])
         self.output = nn.ModuleList([conv3x3(width, width, config.depthwise) for _ in c3_to_c5])
@@ -45,4 +46,4 @@ class FeaturePyramid(nn.Module):
             merged[level] = merged[level] + upsampled
         pyramid = [output(feature) for output, feature in zip(outputs, merged, strict=True)]
         p6 = self.p6(features[-1] if self.p6_from_c5 else pyramid[-1])
-        return [*pyramid, p6, self.p7(F.relu(p6))]
+        return [*pyramid, p6, self.p7(F.relu(p6) if self.p7_relu else p6)]

@@ -9,25 +9,25 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from densewatch.data.augment import Augment, TrainingSample
+from densewatch.data.augment import Augment, ReadPicture, TrainingSample
 from densewatch.data.augment_settings import AugmentSettings
-from densewatch.data.coco import add_teacher, read_coco
-from densewatch.data.dataset import DataError, Dataset, merge
-from densewatch.evaluation.run import select
-from densewatch.imaging.read import ImageError, read_image
-from densewatch.metadata import ClassInfo
+from densewatch.data.dataset import DataError, Dataset, Sample
+from densewatch.data.mosaic import QUARTERS
+from densewatch.data.scene import Size
+from densewatch.imaging.read import ImageError, read_reduced
 from densewatch.models.criterion import Target
-from densewatch.training.settings import DataSource
+from densewatch.training.sampling import Repeats, epoch_order, pictures_per_epoch
 
 STRIDE = 32
 MIN_SIDE_PX = 96
@@ -45,11 +45,15 @@ class Draw(NamedTuple):
         picture: its index in the data set.
         imgsz: training size, pixels.
         seed: of its augmentation.
+        mosaic: indices of the three pictures that make a mosaic with it; empty where it stands alone.
+        donor: index of the picture whose objects are pasted in, if any.
     """
 
     picture: int
     imgsz: int
     seed: int
+    mosaic: tuple[int, ...] = ()
+    donor: int | None = None
 
 
 class Batch(NamedTuple):
@@ -59,45 +63,6 @@ class Batch(NamedTuple):
     targets: list[Target]
 
 
-def read_source(source: DataSource, classes: tuple[ClassInfo, ...] | None = None) -> Dataset:
-    """Read one data source, with its teacher's boxes where it has some.
-
-    Args:
-        source: where the data lies.
-        classes: what decides the labels; None takes the classes of the data.
-
-    Raises:
-        DataError: the data cannot be used, or `where` leaves no picture.
-    """
-    dataset = read_coco(source.annotations, source.images, classes=classes, unlabelled=not source.labelled)
-    if source.teacher is not None:
-        dataset = add_teacher(
-            dataset, source.teacher, min_score=source.teacher_score, ignore_score=source.ignore_score
-        )
-    if not len(dataset):
-        raise DataError(f"{source.annotations}: there is no picture")
-    for key, value in source.where.items():
-        try:
-            dataset = replace(dataset, samples=tuple(select(dataset, key, value)))
-        except DataError as error:
-            raise DataError(f"{source.annotations}: {error}") from error
-    return dataset
-
-
-def read_sources(sources: Sequence[DataSource]) -> Dataset:
-    """Read and join the data of a run; the first source decides the classes.
-
-    Raises:
-        DataError: a source cannot be used, or has other classes than the first.
-    """
-    first = read_source(sources[0])
-    others = [read_source(source, first.classes) for source in sources[1:]]
-    repeated: list[Dataset] = []
-    for source, dataset in zip(sources, [first, *others], strict=True):
-        repeated += [dataset] * source.repeat
-    return merge(repeated)
-
-
 class StepSampler(Sampler[list[Draw]]):
     """Draws the batches of the steps from `start` to before `total`, counted from 0.
 
@@ -105,15 +70,37 @@ class StepSampler(Sampler[list[Draw]]):
     """
 
     def __init__(
-        self, num_samples: int, batch: int, imgsz: Sequence[int], seed: int, start: int, total: int
+        self,
+        num_samples: int,
+        batch: int,
+        imgsz: Sequence[int],
+        seed: int,
+        start: int,
+        total: int,
+        *,
+        repeats: Repeats | None = None,
+        augment: AugmentSettings | None = None,
     ) -> None:
-        self.num_samples = num_samples
+        """Set up the draws.
+
+        Args:
+            num_samples: pictures of the data set.
+            batch: pictures a step.
+            imgsz: training sizes; each step takes one.
+            seed: of everything random.
+            start: first step.
+            total: steps of the whole run.
+            repeats: float64 [num_samples], how often an epoch goes through each picture; default: once.
+            augment: how often there are mosaics and pasted objects; default: never.
+        """
+        self.repeats = np.ones(num_samples) if repeats is None else repeats
         self.batch = batch
         self.imgsz = imgsz
         self.seed = seed
         self.start = start
         self.total = total
-        self.steps_per_epoch = math.ceil(num_samples / batch)
+        self.augment = augment or AugmentSettings()
+        self.steps_per_epoch = math.ceil(pictures_per_epoch(self.repeats) / batch)
 
     def __len__(self) -> int:
         return self.total - self.start
@@ -123,34 +110,66 @@ class StepSampler(Sampler[list[Draw]]):
         for step in range(self.start, self.total):
             epoch, position = divmod(step, self.steps_per_epoch)
             if epoch != order_epoch:
-                order, order_epoch = torch.randperm(self.num_samples, generator=self._generator(epoch)), epoch
+                order, order_epoch = epoch_order(self.repeats, self._generator(epoch)), epoch
             chosen = order[position * self.batch : (position + 1) * self.batch].tolist()
             generator = self._generator(step, salt=1)
             side = self.imgsz[int(torch.randint(len(self.imgsz), (), generator=generator))]
             seeds = torch.randint(2**62, (len(chosen),), generator=generator).tolist()
-            yield [Draw(index, side, seed) for index, seed in zip(chosen, seeds, strict=True)]
+            draws = [Draw(index, side, seed) for index, seed in zip(chosen, seeds, strict=True)]
+            yield self._mixed(draws, order, step)
+
+    def _mixed(self, draws: list[Draw], order: Tensor, step: int) -> list[Draw]:
+        """Draw which pictures become mosaics or get objects pasted in, and the other pictures for that.
+
+        Those come from the epoch's own pictures, so that what is repeated there is found here as often.
+        """
+        settings = self.augment
+        closed = step >= self.total - settings.close_mosaic * self.steps_per_epoch
+        if closed or not (settings.mosaic or settings.copy_paste):
+            return draws
+        generator = self._generator(step, salt=2)
+        chances = torch.rand(len(draws), 2, generator=generator).tolist()
+        others = order[torch.randint(len(order), (len(draws), QUARTERS), generator=generator)].tolist()
+        return [
+            draw._replace(
+                mosaic=tuple(partners) if mosaic < settings.mosaic else (),
+                donor=donor if pasted < settings.copy_paste else None,
+            )
+            for draw, (mosaic, pasted), (*partners, donor) in zip(draws, chances, others, strict=True)
+        ]
 
     def _generator(self, number: int, salt: int = 0) -> torch.Generator:
         mixed = np.random.SeedSequence([self.seed, number, salt]).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
 
 
+def read_scaled(sample: Sample, needed: Size) -> npt.NDArray[np.uint8]:
+    """Read the picture of a sample, a large JPEG at a reduced size that is no less than what is needed.
+
+    Raises:
+        DataError: the picture cannot be read, or is not as large as recorded.
+    """
+    try:
+        pixels, size = read_reduced(sample.path, lambda _: needed)
+    except ImageError as error:  # a plain message comes out of a worker process whole
+        raise DataError(str(error)) from error
+    if size != sample.size:
+        recorded = f"{sample.size[1]}x{sample.size[0]}"
+        raise DataError(f"{sample.path} is {size[1]}x{size[0]} when upright, but is recorded as {recorded}")
+    return pixels
+
+
 class AugmentedDataset(TorchDataset[TrainingSample]):
     """Reads and varies the picture of a draw."""
 
-    def __init__(self, dataset: Dataset, settings: AugmentSettings) -> None:
+    def __init__(self, dataset: Dataset, settings: AugmentSettings, read: ReadPicture = read_scaled) -> None:
         self.dataset = dataset
-        self.augment = Augment(settings)
+        self.augment = Augment(settings, read)
 
     def __getitem__(self, draw: Draw) -> TrainingSample:
-        sample = self.dataset[draw.picture]
-        try:
-            pixels = read_image(sample.path)
-        except ImageError as error:  # a plain message comes out of a worker process whole
-            raise DataError(str(error)) from error
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(draw.seed)
-            return self.augment(pixels, sample, draw.imgsz)
+        samples = [self.dataset[index] for index in (draw.picture, *draw.mosaic)]
+        donor = None if draw.donor is None else self.dataset[draw.donor]
+        return self.augment(samples, draw.imgsz, draw.seed, donor)
 
 
 def collate(samples: Sequence[TrainingSample], pad_value: tuple[int, int, int]) -> Batch:
@@ -167,14 +186,23 @@ def collate(samples: Sequence[TrainingSample], pad_value: tuple[int, int, int]) 
     return Batch(images, targets)
 
 
-def _leave_ctrl_c_to_the_run(worker: int) -> None:
-    """Keep a worker alive through Ctrl-C, which the terminal sends to all: the run ends its step first."""
+def _begin_worker(worker: int) -> None:
+    """Make a process a good worker.
+
+    It outlives Ctrl-C, which the terminal sends to all: the run ends its step first. And it computes in one
+    thread: workers are what cores are shared by.
+    """
     del worker  # the loader passes its number
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)  # 1 would wait for threads that a forked process does not have (OpenCV 5.0)
 
 
 def make_loader(
-    dataset: Dataset, sampler: StepSampler, augment: AugmentSettings, workers: int
+    dataset: Dataset,
+    sampler: StepSampler,
+    augment: AugmentSettings,
+    workers: int,
+    read: ReadPicture = read_scaled,
 ) -> DataLoader[TrainingSample]:
     """Return a loader that gives the `Batch` of each step of `sampler`.
 
@@ -183,13 +211,14 @@ def make_loader(
         sampler: which pictures each step sees.
         augment: how they are varied.
         workers: processes that read pictures; 0 reads them in this one.
+        read: where pictures come from: their files, or a cache.
     """
     return DataLoader(
-        AugmentedDataset(dataset, augment),
+        AugmentedDataset(dataset, augment, read),
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=partial(collate, pad_value=augment.pad_value),
-        worker_init_fn=_leave_ctrl_c_to_the_run,
+        worker_init_fn=_begin_worker,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # its own: the loader must not draw from the run's random numbers

@@ -11,7 +11,7 @@ from densewatch.data.dataset import Dataset
 from densewatch.evaluation.run import data_title
 from densewatch.metadata import ModelInfo
 from densewatch.models.retinanet import RetinaNet
-from densewatch.training.settings import TrainSettings
+from densewatch.training.settings import DataSource, TrainSettings
 
 
 def describe(
@@ -27,7 +27,8 @@ def describe(
         metrics: of the validation data, as metric → value; empty where nothing was measured.
     """
     val = settings.val
-    recipe = settings.model_dump(exclude={"out", "resume", "device", "workers", "threads"})
+    of_machine = {"out", "resume", "device", "workers", "threads", "cache", "cache_gb", "cache_dir"}
+    recipe = settings.model_dump(exclude=of_machine)
     return ModelInfo(
         name=settings.name,
         family="retinanet",
@@ -36,10 +37,14 @@ def describe(
         resize=settings.resize_policy,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         training={"pictures": len(data), "steps": step, "recipe": _without_folders(recipe)},
-        metrics={data_title(val.annotations, val.where): metrics} if val is not None and metrics else {},
+        metrics={_title(val): metrics} if val is not None and metrics else {},
         licence=settings.licence,
         commit=code_commit() or "unknown",
     )
+
+
+def _title(val: DataSource) -> str:
+    return data_title(val.annotations, val.where, val.split)
 
 
 def _without_folders(value: Any) -> Any:

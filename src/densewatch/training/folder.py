@@ -16,7 +16,7 @@ SETTINGS_FILE = "settings.yaml"
 _FREE_ON_RESUME = frozenset(
     (
         *("out", "resume", "init", "data", "val", "epochs", "eval_every", "save_every"),
-        *("device", "workers", "threads", "resize", "name", "licence"),
+        *("device", "workers", "threads", "cache", "cache_gb", "cache_dir", "resize", "name", "licence"),
     )
 )
 """Settings that a resumed run may change; the others are part of its state, or of what makes it exact."""

@@ -13,17 +13,21 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch.optim.lr_scheduler import LambdaLR
 
+from densewatch.data.augment import ReadPicture
 from densewatch.metadata import ModelInfo
 from densewatch.models.checkpoint import load_state, save_checkpoint, save_state
 from densewatch.models.criterion import Criterion, Losses
 from densewatch.models.retinanet import RetinaNet
-from densewatch.training.batches import Batch, StepSampler, make_loader, read_source, read_sources
+from densewatch.training.batches import Batch, StepSampler, make_loader
 from densewatch.training.describe import describe
 from densewatch.training.folder import MODEL_FILE, STATE_FILE, check_folder, make_folder, write_settings
 from densewatch.training.initial import initialise
 from densewatch.training.log import RunLog
 from densewatch.training.optimisation import average_weights, learning_rate_factor, make_optimizer
+from densewatch.training.pack import open_pictures
+from densewatch.training.sampling import pictures_per_epoch, repeat_factors
 from densewatch.training.settings import TrainingError, TrainSettings
+from densewatch.training.sources import read_sources, read_validation
 from densewatch.training.validate import validate
 
 LOG_STEPS = 20
@@ -92,11 +96,13 @@ class Trainer:
         check_folder(settings)
         self.fabric = _make_fabric(settings)
         self.train_data = read_sources(settings.data)
-        self.val_data = read_source(settings.val, self.train_data.classes) if settings.val else None
-        self.steps_per_epoch = math.ceil(len(self.train_data) / settings.batch)
+        self.val_data = read_validation(settings.val, self.train_data.names) if settings.val else None
+        self.repeats = repeat_factors(self.train_data, settings.balance)
+        self.steps_per_epoch = math.ceil(pictures_per_epoch(self.repeats) / settings.batch)
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.step = 0
         self._stopping = False
+        self._read: ReadPicture | None = None
         self._build()
         if settings.resume:
             self._restore(load_state(self.folder / STATE_FILE))
@@ -137,6 +143,20 @@ class Trainer:
         """Make `run` save and return after the step that it is at; for signal handlers."""
         self._stopping = True
 
+    def open_cache(self, report: Callable[[int, int], None] = lambda *_: None) -> ReadPicture:
+        """Fill the cache that the settings ask for, and return what gives pictures; `run` does it too.
+
+        Args:
+            report: is told how many pictures are in the cache, and how many will be.
+
+        Raises:
+            TrainingError: there is no room for it.
+            DataError: a picture cannot be read.
+        """
+        if self._read is None:
+            self._read = open_pictures(self.train_data, self.settings, report)
+        return self._read
+
     def run(self, report: Callable[[Progress], None] = lambda _: None) -> dict[str, float]:
         """Train to the end, or until `stop`, and return the last measurement, as metric → value.
 
@@ -150,12 +170,20 @@ class Trainer:
         """
         settings = self.settings
         sampler = StepSampler(
-            len(self.train_data), settings.batch, settings.imgsz, settings.seed, self.step, self.total_steps
+            len(self.train_data),
+            settings.batch,
+            settings.imgsz,
+            settings.seed,
+            self.step,
+            self.total_steps,
+            repeats=self.repeats,
+            augment=settings.augment,
         )
+        loader = make_loader(self.train_data, sampler, settings.augment, settings.workers, self.open_cache())
         last_metrics: dict[str, float] = {}
         with RunLog(self.folder, self.step) as log:
             started, images = time.monotonic(), 0
-            for batch in make_loader(self.train_data, sampler, settings.augment, settings.workers):
+            for batch in loader:
                 result = self._train_step(batch)
                 self.step += 1
                 images += len(batch.images)
@@ -249,9 +277,8 @@ class Trainer:
 
     def _measure(self, log: RunLog) -> dict[str, float]:
         assert self.val_data is not None
-        assert self.settings.val is not None
-        annotations, resize = self.settings.val.annotations, self.settings.resize_policy
-        metrics = validate(self.final_network, self.val_data, annotations, resize, self.fabric.device)
+        resize, classes = self.settings.resize_policy, self.train_data.classes
+        metrics = validate(self.final_network, classes, self.val_data, resize, self.fabric.device)
         log.write("validation", self.step, metrics)
         return {name: value for name, value in metrics.items() if value is not None}
 

@@ -22,8 +22,9 @@ class DataSource(BaseModel):
     """A labelled data set, or an unlabelled one with a teacher's boxes.
 
     Attributes:
-        annotations: COCO instances JSON.
-        images: folder of the pictures; by default the folder named like the file, or the file's own.
+        annotations: file or folder of the labels, in any of the formats of docs/data.md.
+        images: folder of the pictures; by default where the format has it.
+        split: of data that has several; by default `train` to learn from, and `val` to measure on.
         labelled: False where nobody labelled anything: every class is then unlabelled in every picture.
         teacher: COCO results JSON of another detector, which fills in what nobody labelled.
         teacher_score: a teacher's box with at least this score is learned as an object.
@@ -36,6 +37,7 @@ class DataSource(BaseModel):
 
     annotations: Path
     images: Path | None = None
+    split: Literal["train", "val", "test"] | None = None
     labelled: bool = True
     teacher: Path | None = None
     teacher_score: float = Field(0.5, ge=0, le=1)
@@ -57,6 +59,8 @@ class TrainSettings(BaseModel):
 
     Attributes:
         data: what to learn from.
+        balance: classes in fewer pictures than this share are seen more often, by repeat-factor sampling; 0
+            sees every picture alike.
         val: what to measure AP on; None measures nothing.
         preset: the network, by name; `light` is for CPUs.
         model: single options of the network over the preset, as in `{head: {width: 64}}`.
@@ -82,6 +86,10 @@ class TrainSettings(BaseModel):
         device: where the network runs: `auto`, `cpu`, `cuda`, `cuda:1`, …
         workers: processes that read and vary pictures; 0 does it in the main one.
         threads: threads of the CPU; by default torch chooses.
+        cache: keep pictures decoded and scaled: on `disk`, for later runs too, or in `ram`; `off` decodes
+            them anew each time.
+        cache_gb: size of the cache at most, GB; pictures that do not fit are read from their files.
+        cache_dir: folder of the cache on disk; by default that of the user.
         seed: what everything random starts from.
         augment: how pictures are varied.
         resize: how pictures are prepared when the model is used and measured; by default as `imgsz` and
@@ -95,6 +103,7 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: tuple[DataSource, ...] = Field(min_length=1)
+    balance: float = Field(0.0, ge=0, le=1)
     val: DataSource | None = None
     preset: Preset = "light"
     model: dict[str, dict[str, Any]] = {}
@@ -118,6 +127,9 @@ class TrainSettings(BaseModel):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda|gpu|mps)(:\d+)?$")
     workers: int = Field(1, ge=0)
     threads: int | None = Field(None, ge=1)
+    cache: Literal["off", "ram", "disk"] = "off"
+    cache_gb: float = Field(16.0, gt=0)
+    cache_dir: Path | None = None
     seed: int = 0
     augment: AugmentSettings = AugmentSettings()
     resize: ResizePolicy | None = None

@@ -1,0 +1,98 @@
+"""Which objects have an anchor to learn them, by the rule that training matches by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from densewatch.doctor.anchor_places import NearAnchors, near_anchors
+from densewatch.doctor.objects import Bools, Floats, Ints, Scaled
+from densewatch.models.config import LossConfig, RetinaNetConfig
+from densewatch.models.matching import match_anchors
+
+_OBJECTS_AT_ONCE = 4096
+NOWHERE = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Coverage:
+    """What the anchors of a network mean for N objects.
+
+    An object is covered where some anchor overlaps it by `foreground_iou`, 0.5 in all presets. It may go
+    unlearned all the same, where each of those anchors fits another object better: a collision.
+
+    Attributes:
+        best_iou: float32 [N], of the best anchor.
+        best_level: int64 [N], level of the best anchor, 0 is the finest.
+        covered: bool [N], `best_iou` reaches `foreground_iou`.
+        shares_best: bool [N], the best anchor is the best one of another covered object too.
+        place: int64 [N], picture * levels + level of the best anchor that learns the object by its IoU alone;
+            `NOWHERE` where none does.
+        low_quality_place: int64 [N], the same where the best anchors of every object learn their own best
+            object, however low the IoU, as `low_quality_matches` has it.
+    """
+
+    best_iou: Floats
+    best_level: Ints
+    covered: Bools
+    shares_best: Bools
+    place: Ints
+    low_quality_place: Ints
+
+    @property
+    def learned(self) -> Bools:
+        """Whether an anchor learns the object by its IoU alone, bool [N]."""
+        learned: Bools = self.place != NOWHERE
+        return learned
+
+    @property
+    def collided(self) -> Bools:
+        """Whether the object is covered, but each of its anchors learns another one, bool [N]."""
+        return self.covered & ~self.learned
+
+
+def cover(scaled: Scaled, config: RetinaNetConfig) -> Coverage:
+    """Match the anchors of a network with objects, picture by picture, as training does."""
+    count = len(scaled.objects)
+    coverage = Coverage(
+        best_iou=np.zeros(count, np.float32),
+        best_level=np.zeros(count, np.int64),
+        covered=np.zeros(count, np.bool_),
+        shares_best=np.zeros(count, np.bool_),
+        place=np.full(count, NOWHERE, np.int64),
+        low_quality_place=np.full(count, NOWHERE, np.int64),
+    )
+    levels = len(config.pyramid.strides)
+    for rows, part in scaled.portions(_OBJECTS_AT_ONCE):
+        boxes = torch.from_numpy(part.boxes)
+        for near in near_anchors(part, config):
+            here = slice(rows.start + near.rows.start, rows.start + near.rows.stop)
+            first_place = int(part.objects.pictures[near.rows.start]) * levels
+            _fill(coverage, here, boxes[near.rows], near, config.loss, first_place)
+    return coverage
+
+
+def _fill(
+    coverage: Coverage, rows: slice, boxes: Tensor, near: NearAnchors, loss: LossConfig, first_place: int
+) -> None:
+    """Fill in the rows of one picture; `first_place` is that of its finest level."""
+    iou = box_iou(boxes, torch.from_numpy(near.boxes))
+    best_iou, best_anchor = iou.max(dim=1)
+    covered = (best_iou >= loss.foreground_iou).numpy()
+    coverage.best_iou[rows] = best_iou.numpy()
+    coverage.best_level[rows] = near.levels[best_anchor.numpy()]
+    coverage.covered[rows] = covered
+    _, which, users = np.unique(best_anchor.numpy()[covered], return_inverse=True, return_counts=True)
+    shares = np.zeros(len(covered), np.bool_)
+    shares[covered] = users[which] > 1
+    coverage.shares_best[rows] = shares
+    for low_quality, place in ((False, coverage.place), (True, coverage.low_quality_place)):
+        matched_idxs = match_anchors(iou, loss.foreground_iou, loss.background_iou, low_quality)
+        own = torch.where(matched_idxs == torch.arange(len(boxes))[:, None], iou, -1.0)
+        own_iou, own_anchor = own.max(dim=1)
+        levels = near.levels[own_anchor.numpy()]
+        place[rows] = np.where(own_iou.numpy() >= 0, first_place + levels, NOWHERE)

@@ -1,0 +1,6 @@
+"""The page that shows what was measured: one HTML file that needs nothing else."""
+
+from densewatch.evaluation.report.page import write_page
+from densewatch.evaluation.report.pictures import ShownPicture
+
+__all__ = ["ShownPicture", "write_page"]

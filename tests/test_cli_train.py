@@ -219,13 +219,13 @@ def test_a_picture_that_breaks_on_the_way_is_named_in_one_line(
     recipe: Path, scenes: DrawnScenes, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = scenes.images / "001.png"
-    introduce = train_module._introduce
+    introduce = train_module.introduce
 
     def break_picture(trainer: Any) -> None:
         introduce(trainer)
         picture.write_bytes(picture.read_bytes()[:200])
 
-    monkeypatch.setattr(train_module, "_introduce", break_picture)
+    monkeypatch.setattr(train_module, "introduce", break_picture)
     result = train("--config", recipe, "--workers", workers)
     assert result.exit_code == 1
     (error,) = [line for line in result.stderr.splitlines() if "error" in line]
@@ -236,13 +236,13 @@ def test_a_measured_picture_that_breaks_on_the_way(
     recipe: Path, scenes: DrawnScenes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     val = draw_scenes(tmp_path / "val", count=2, size=64, shapes=(2, 4))
-    introduce = train_module._introduce
+    introduce = train_module.introduce
 
     def remove_picture(trainer: Any) -> None:
         introduce(trainer)
         (val.images / "001.png").unlink()
 
-    monkeypatch.setattr(train_module, "_introduce", remove_picture)
+    monkeypatch.setattr(train_module, "introduce", remove_picture)
     result = train("--config", recipe, "--val", val.annotations)
     assert result.exit_code == 1
     assert f"error: cannot read {val.images / '001.png'}: there is no such file" in result.stderr

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,9 +28,10 @@ from densewatch.cli.console import (
 )
 from densewatch.cli.reports import counted
 from densewatch.cli.train_flags import with_setting_flags
+from densewatch.cli.train_output import command_line, conclude, introduce, is_finished, metrics_in_words
 from densewatch.cli.train_settings import RawSettings, SettingsError
 from densewatch.extras import how_to_install
-from densewatch.training.settings import DataSource, TrainSettings
+from densewatch.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from densewatch.training.loop import Progress, Trainer
@@ -119,6 +120,7 @@ def train(
       densewatch train --data shelves/data.yaml --init everyday-light
       densewatch train --config recipe.yaml --imgsz 256,320 --set model.head.width=64 --set augment.flip=0
       densewatch train --resume
+      torchrun --nproc-per-node 4 -m densewatch train --config recipe.yaml --out runs/shelves
     """
     if any(find_spec(package) is None for package in _NEEDED):
         stop(f"training needs PyTorch and a few more packages: {how_to_install('train')}")
@@ -160,6 +162,8 @@ def _build_settings(
         raw.read(config)
     given = {name: value for name, value in flags.items() if value is not None and value is not False}
     resume = bool(given.get("resume") or raw.values.get("resume"))
+    if "WORLD_SIZE" in os.environ and not (given.get("out") or raw.values.get("out")):
+        raise SettingsError("several processes must agree on the run's folder: name it with --out")
     out = Path(given.get("out") or raw.values.get("out") or _choose_folder(resume))
     if resume and config is None:
         raw.read(_saved_settings(out))
@@ -222,9 +226,13 @@ def _train(settings: TrainSettings) -> None:
 
     try:
         trainer = Trainer(settings)
-        if _is_finished(trainer):
+        if not trainer.leads:  # of several processes, one speaks
+            with _stopped_by_ctrl_c(trainer):
+                trainer.run()
             return
-        _introduce(trainer)
+        if is_finished(trainer):
+            return
+        introduce(trainer)
         _open_cache(trainer)
         with _stopped_by_ctrl_c(trainer):
             metrics = _run(trainer)
@@ -236,9 +244,9 @@ def _train(settings: TrainSettings) -> None:
         stop(str(error).splitlines()[-1].split("DataError: ")[-1], SOME_FAILED)
     if not trainer.finished:
         say(f"stopped at step {trainer.step} of {trainer.total_steps}; it is saved. Go on with:")
-        say(_command("train", "--resume", "--out", trainer.folder))
+        say(command_line("train", "--resume", "--out", trainer.folder))
         raise typer.Exit(_INTERRUPTED)
-    _conclude(trainer, metrics)
+    conclude(trainer, metrics)
 
 
 def _with_flags(message: str) -> str:
@@ -248,41 +256,6 @@ def _with_flags(message: str) -> str:
 
 def _as_flag(setting: re.Match[str]) -> str:
     return f"(--{setting[1].replace('_', '-')})"
-
-
-def _is_finished(trainer: Trainer) -> bool:
-    """Return whether a resumed run has nothing left to do, and say so, and how to go on all the same."""
-    from densewatch.training.folder import MODEL_FILE, SETTINGS_FILE, free_folder
-
-    if not trainer.finished:
-        return False
-    epochs, model = trainer.step // trainer.steps_per_epoch, trainer.folder / MODEL_FILE
-    say(
-        f"the run in {trainer.folder} is finished: it has done its {counted(epochs, 'epoch')}. Train on with:"
-    )
-    say(_command("train", "--resume", "--out", trainer.folder, "--epochs", str(2 * epochs)))
-    say("or start a new run from its weights with:")
-    out = free_folder(trainer.folder)
-    say(_command("train", "--config", trainer.folder / SETTINGS_FILE, "--init", model, "--out", out))
-    sys.stdout.write(f"{model}\n")
-    return True
-
-
-def _introduce(trainer: Trainer) -> None:
-    """Say what is about to happen, and what was odd about the data."""
-    data, settings = trainer.train_data, trainer.settings
-    warnings = {**data.warnings, **(trainer.val_data.data.warnings if trainer.val_data is not None else {})}
-    for text, count in warnings.items():
-        warn(f"{text} ({counted(count, 'time')})")
-    counts = data.class_counts()
-    absent = [name for name, count in counts.items() if count == 0]
-    if absent:
-        warn(f"no object to learn from: {', '.join(absent)}")
-    objects, pictures = counted(sum(counts.values()), "object"), counted(len(data), "picture")
-    say(
-        f"learning {objects} of {len(data.classes)} classes in {pictures}: "
-        f"{trainer.total_steps} steps of {settings.batch} on {trainer.fabric.device}, in {trainer.folder}"
-    )
 
 
 def _open_cache(trainer: Trainer) -> None:
@@ -320,7 +293,7 @@ def _run(trainer: Trainer) -> dict[str, float]:
             if not is_terminal and (progress.step % LOG_STEPS == 0 or progress.step == progress.total_steps):
                 say(f"step {progress.step}/{progress.total_steps}  {status.text}  {_eta(trainer, progress)}")
             if progress.metrics:
-                _say_above_bar(f"epoch {progress.epoch}: {_metrics_in_words(progress.metrics)}")
+                _say_above_bar(f"epoch {progress.epoch}: {metrics_in_words(progress.metrics)}")
 
         return trainer.run(report)
 
@@ -354,10 +327,6 @@ def _eta(trainer: Trainer, progress: Progress) -> str:
     return f"{hours}:{minutes:02}:{seconds:02} left"
 
 
-def _metrics_in_words(metrics: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {metrics[name]:.3f}" for name in ("AP", "AP50") if name in metrics)
-
-
 @contextmanager
 def _stopped_by_ctrl_c(trainer: Trainer) -> Iterator[None]:
     """Make the first Ctrl-C end the run after its step; a second one ends it at once."""
@@ -373,36 +342,6 @@ def _stopped_by_ctrl_c(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _conclude(trainer: Trainer, metrics: dict[str, float]) -> None:
-    """Say what came out, where it is, and what to do with it."""
-    from densewatch.evaluation.run import data_title
-    from densewatch.training.folder import MODEL_FILE
-
-    model = trainer.folder / MODEL_FILE
-    val = trainer.settings.val
-    if val is not None and metrics:
-        say(f"{_metrics_in_words(metrics)} on {data_title(val.annotations, val.where, val.split)}")
-    say("trained; make it a model file, and measure that, with:")
-    say(_command("export", model))
-    say(_evaluate_command(model.with_suffix(".onnx"), val))
-    sys.stdout.write(f"{model}\n")
-
-
-def _evaluate_command(model: Path, val: DataSource | None) -> str:
-    """Return the command that measures a model file as the run did; it knows one condition at most."""
-    if val is None or len(val.where) > 1:
-        return _command("evaluate", "--model", model, "--data", "VAL.json", "--images", "VAL/")
-    images = () if val.images is None else ("--images", val.images)
-    where = [part for key, value in val.where.items() for part in ("--where", f"{key}={value}")]
-    split = () if val.split is None else ("--split", val.split)
-    return _command("evaluate", "--model", model, "--data", val.annotations, *images, *split, *where)
-
-
-def _command(*parts: str | Path) -> str:
-    """Return a command of densewatch as it can be pasted into a shell."""
-    return "  " + shlex.join(["densewatch", *(str(part) for part in parts)])
 
 
 def _as_command() -> Any:

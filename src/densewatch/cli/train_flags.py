@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from densewatch.training.settings import TrainSettings
 
+_OTHER_NAMES = {"init": ("--model",)}
 DATA_FIELDS = ("data", "val")
 """Fields that the command spells out itself, because each is a file and a folder."""
 
@@ -50,6 +51,7 @@ def _setting_parameters() -> Iterator[inspect.Parameter]:
         kind = _option_type(field.annotation)
         option = typer.Option(
             f"--{name.replace('_', '-')}",
+            *_OTHER_NAMES.get(name, ()),
             metavar=_metavar(field.annotation),
             help=_sentence(help_of.get(name, "")) + _default_in_words(field),
             show_default=False,  # typer's own default is None, which says that the option was not given

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -50,6 +50,23 @@ class Losses:
         return self.classification + self.box_regression
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one picture's loss is computed with, which may depend on other pictures of the step.
+
+    Attributes:
+        matched_idxs: int64 `[A]`, the object of each anchor, or what `match_anchors` says instead.
+        divisor: of the picture's sums; the step's loss is the sum of all quotients.
+    """
+
+    matched_idxs: Tensor
+    divisor: float
+
+
+def _alone(counts: Tensor) -> Tensor:
+    return counts
+
+
 class Criterion(nn.Module):
     """Focal loss of all anchors and box loss of the matched ones (paper, section 4.1)."""
 
@@ -61,7 +78,12 @@ class Criterion(nn.Module):
         self.register_buffer("smoothed_foreground", torch.tensor(100.0))
 
     def forward(
-        self, cls_logits: Tensor, bbox_deltas: Tensor, anchors: Tensor, targets: Sequence[Target]
+        self,
+        cls_logits: Tensor,
+        bbox_deltas: Tensor,
+        anchors: Tensor,
+        targets: Sequence[Target],
+        shares: Sequence[Share] | None = None,
     ) -> Losses:
         """Return the loss of a batch.
 
@@ -70,36 +92,49 @@ class Criterion(nn.Module):
             bbox_deltas: `[N, A, 4]`.
             anchors: `[A, 4]` xyxy, the same for every picture.
             targets: one a picture.
+            shares: one a picture, where these pictures are a part of the step's; by default they are all.
         """
-        matches = [self._match(anchors, target) for target in targets]
-        divisors = self._divisors([int((matched_idxs >= 0).sum()) for matched_idxs in matches])
+        shares = self.share_out(anchors, targets) if shares is None else shares
         classification = [
-            self._classification(logits, anchors, target, matched_idxs) / divisor
-            for logits, target, matched_idxs, divisor in zip(
-                cls_logits, targets, matches, divisors, strict=True
-            )
+            self._classification(logits, anchors, target, share.matched_idxs) / share.divisor
+            for logits, target, share in zip(cls_logits, targets, shares, strict=True)
         ]
         box_regression = [
-            self._box_regression(deltas, anchors, target, matched_idxs) / divisor
-            for deltas, target, matched_idxs, divisor in zip(
-                bbox_deltas, targets, matches, divisors, strict=True
-            )
+            self._box_regression(deltas, anchors, target, share.matched_idxs) / share.divisor
+            for deltas, target, share in zip(bbox_deltas, targets, shares, strict=True)
         ]
         return Losses(
             classification=torch.stack(classification).sum(),
             box_regression=self.config.box_weight * torch.stack(box_regression).sum(),
         )
 
+    def share_out(
+        self, anchors: Tensor, targets: Sequence[Target], total: Callable[[Tensor], Tensor] = _alone
+    ) -> list[Share]:
+        """Match all pictures of a step, and say what each is divided by.
+
+        Args:
+            anchors: `[A, 4]` xyxy, the same for every picture.
+            targets: one a picture.
+            total: adds up counts, float64 `[2]`, over all processes that share the step.
+        """
+        matches = [self._match(anchors, target) for target in targets]
+        foreground = [int((matched_idxs >= 0).sum()) for matched_idxs in matches]
+        counts = torch.tensor([sum(foreground), len(foreground)], dtype=torch.float64)
+        everywhere, pictures = total(counts).tolist()
+        divisors = self._divisors(foreground, everywhere, pictures)
+        return [Share(*pair) for pair in zip(matches, divisors, strict=True)]
+
     def _match(self, anchors: Tensor, target: Target) -> Tensor:
         config = self.config
         iou = box_iou(target.boxes, anchors)
         return match_anchors(iou, config.foreground_iou, config.background_iou, config.low_quality_matches)
 
-    def _divisors(self, foreground: list[int]) -> list[float]:
-        """Return what each picture's sums are divided by; the batch's loss is the sum of the quotients."""
+    def _divisors(self, foreground: list[int], everywhere: float, pictures: float) -> list[float]:
+        """Return what each picture's sums are divided by, given the step's anchors and pictures in all."""
         if self.config.normaliser == "image":
-            return [max(count, 1) * len(foreground) for count in foreground]
-        batch = float(max(sum(foreground), 1))
+            return [max(count, 1) * pictures for count in foreground]
+        batch = max(everywhere, 1.0)
         if self.config.normaliser == "ema":
             if self.training:
                 self.smoothed_foreground.mul_(0.9).add_(0.1 * batch)

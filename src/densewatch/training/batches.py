@@ -80,6 +80,7 @@ class StepSampler(Sampler[list[Draw]]):
         *,
         repeats: Repeats | None = None,
         augment: AugmentSettings | None = None,
+        process: tuple[int, int] = (0, 1),
     ) -> None:
         """Set up the draws.
 
@@ -92,6 +93,8 @@ class StepSampler(Sampler[list[Draw]]):
             total: steps of the whole run.
             repeats: float64 [num_samples], how often an epoch goes through each picture; default: once.
             augment: how often there are mosaics and pasted objects; default: never.
+            process: number of this process and how many there are: of a step's pictures, each takes
+                one in so many.
         """
         self.repeats = np.ones(num_samples) if repeats is None else repeats
         self.batch = batch
@@ -100,6 +103,7 @@ class StepSampler(Sampler[list[Draw]]):
         self.start = start
         self.total = total
         self.augment = augment or AugmentSettings()
+        self.process = process
         self.steps_per_epoch = math.ceil(pictures_per_epoch(self.repeats) / batch)
 
     def __len__(self) -> int:
@@ -116,7 +120,8 @@ class StepSampler(Sampler[list[Draw]]):
             side = self.imgsz[int(torch.randint(len(self.imgsz), (), generator=generator))]
             seeds = torch.randint(2**62, (len(chosen),), generator=generator).tolist()
             draws = [Draw(index, side, seed) for index, seed in zip(chosen, seeds, strict=True)]
-            yield self._mixed(draws, order, step)
+            first, processes = self.process
+            yield self._mixed(draws, order, step)[first::processes]
 
     def _mixed(self, draws: list[Draw], order: Tensor, step: int) -> list[Draw]:
         """Draw which pictures become mosaics or get objects pasted in, and the other pictures for that.

@@ -11,11 +11,13 @@ from densewatch.training.settings import TrainingError, TrainSettings
 
 STATE_FILE = "state.pt"
 MODEL_FILE = "model.safetensors"
+BEST_FILE = "best.safetensors"
 SETTINGS_FILE = "settings.yaml"
 
 _FREE_ON_RESUME = frozenset(
     (
-        *("out", "resume", "init", "data", "val", "epochs", "eval_every", "save_every"),
+        *("out", "resume", "init", "data", "val", "epochs", "patience", "eval_every", "save_every"),
+        "accumulate",
         *("device", "workers", "threads", "cache", "cache_gb", "cache_dir", "resize", "name", "licence"),
     )
 )

@@ -5,22 +5,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch.optim.lr_scheduler import LambdaLR
 
 from densewatch.data.augment import ReadPicture
 from densewatch.metadata import ModelInfo
 from densewatch.models.checkpoint import load_state, save_checkpoint, save_state
-from densewatch.models.criterion import Criterion, Losses
+from densewatch.models.criterion import Criterion
 from densewatch.models.retinanet import RetinaNet
 from densewatch.training.batches import Batch, StepSampler, make_loader
 from densewatch.training.describe import describe
-from densewatch.training.folder import MODEL_FILE, STATE_FILE, check_folder, make_folder, write_settings
+from densewatch.training.devices import make_fabric
+from densewatch.training.folder import (
+    BEST_FILE,
+    MODEL_FILE,
+    STATE_FILE,
+    check_folder,
+    make_folder,
+    write_settings,
+)
+from densewatch.training.gradients import add_gradients, total
 from densewatch.training.initial import initialise
 from densewatch.training.log import RunLog
 from densewatch.training.optimisation import average_weights, learning_rate_factor, make_optimizer
@@ -32,8 +40,6 @@ from densewatch.training.validate import validate
 
 LOG_STEPS = 20
 """Steps between two rows of `metrics.csv`; a row is about its own step, not a mean."""
-
-_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,13 @@ class StepResult(NamedTuple):
     lr: float
 
 
+class Best(NamedTuple):
+    """The highest AP that was measured, and after which step; -1 before the first."""
+
+    ap: float = -1.0
+    step: int = 0
+
+
 class Trainer:
     """One training run in a folder: `settings.yaml`, `metrics.csv`, `model.safetensors`, `state.pt`.
 
@@ -94,20 +107,35 @@ class Trainer:
         self.settings = settings
         self.folder = settings.out
         check_folder(settings)
-        self.fabric = _make_fabric(settings)
+        self.fabric = make_fabric(settings)
         self.train_data = read_sources(settings.data)
         self.val_data = read_validation(settings.val, self.train_data.names) if settings.val else None
         self.repeats = repeat_factors(self.train_data, settings.balance)
         self.steps_per_epoch = math.ceil(pictures_per_epoch(self.repeats) / settings.batch)
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.step = 0
+        self.best = Best()
         self._stopping = False
         self._read: ReadPicture | None = None
         self._build()
         if settings.resume:
             self._restore(load_state(self.folder / STATE_FILE))
-        make_folder(self.folder)
-        write_settings(settings, self.folder)
+        self._check_processes()
+        self.fabric.barrier()  # or the last to look would find the folder of this very run
+        if self.leads:
+            make_folder(self.folder)
+            write_settings(settings, self.folder)
+        self.fabric.barrier()
+
+    def _check_processes(self) -> None:
+        """See that each process has pictures in every step."""
+        batch, processes = self.settings.batch, self.fabric.world_size
+        last = pictures_per_epoch(self.repeats) % batch or batch
+        if min(batch, last) < processes:
+            raise TrainingError(
+                f"{processes} processes share each step's pictures, but an epoch ends with a step of {last}; "
+                "choose another batch"
+            )
 
     def _build(self) -> None:
         settings = self.settings
@@ -136,8 +164,19 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether every step is done."""
-        return self.step >= self.total_steps
+        """Whether every step is done, or AP has not risen for as long as `patience` waits."""
+        return self.step >= self.total_steps or self.settled
+
+    @property
+    def settled(self) -> bool:
+        """Whether AP has not risen in the last `patience` epochs."""
+        patience_steps = self.settings.patience * self.steps_per_epoch
+        return 0 < patience_steps <= self.step - self.best.step and self.best.ap >= 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process, of several, is the one that measures and writes."""
+        return self.fabric.is_global_zero
 
     def stop(self) -> None:
         """Make `run` save and return after the step that it is at; for signal handlers."""
@@ -178,42 +217,38 @@ class Trainer:
             self.total_steps,
             repeats=self.repeats,
             augment=settings.augment,
+            process=(self.fabric.global_rank, self.fabric.world_size),
         )
         loader = make_loader(self.train_data, sampler, settings.augment, settings.workers, self.open_cache())
         last_metrics: dict[str, float] = {}
-        with RunLog(self.folder, self.step) as log:
+        if self.finished:
+            return last_metrics
+        with RunLog(self.folder, self.step) if self.leads else nullcontext() as log:
             started, images = time.monotonic(), 0
             for batch in loader:
                 result = self._train_step(batch)
                 self.step += 1
-                images += len(batch.images)
+                images += len(batch.images) * self.fabric.world_size
                 speed = images / (time.monotonic() - started)
-                if self.step % LOG_STEPS == 0 or self.finished:
+                if log is not None and (self.step % LOG_STEPS == 0 or self.finished):
                     log.write("metrics", self.step, self._row(result, speed))
+                if self.step % LOG_STEPS == 0:
                     started, images = time.monotonic(), 0
                 metrics = self._measure(log) if self._is_measured() else {}
                 report(self._progress(result, speed, metrics))
+                self._stopping = self._anybody(self._stopping)
                 if metrics or self.step % settings.save_every == 0 or self.finished or self._stopping:
                     self._save(metrics)
                     started, images = time.monotonic(), 0  # neither measuring nor saving is training
                 last_metrics = metrics or last_metrics
-                if self._stopping:
+                if self._stopping or self.finished:
                     break
         return last_metrics
 
     def _train_step(self, batch: Batch) -> StepResult:
         self.network.train()
-        device = self.fabric.device
-        images = batch.images.to(device, non_blocking=True).float().div_(255)
-        output = self.network(images.contiguous(memory_format=torch.channels_last))
-        losses: Losses = self.criterion(
-            torch.cat(output.cls_logits, dim=1).float(),
-            torch.cat(output.bbox_deltas, dim=1).float(),
-            torch.cat(output.anchors),
-            [target.to(device) for target in batch.targets],
-        )
         self.optimizer.zero_grad()
-        self.fabric.backward(losses.total)
+        losses = add_gradients(self.fabric, self.network, self.criterion, batch, self.settings.accumulate)
         grad_norm = self._clip_gradients()
         result = StepResult(
             losses.total.item(),
@@ -275,17 +310,32 @@ class Trainer:
         due = inside == 0 and (epoch % self.settings.eval_every == 0 or self.finished)
         return due and self.val_data is not None
 
-    def _measure(self, log: RunLog) -> dict[str, float]:
-        assert self.val_data is not None
-        resize, classes = self.settings.resize_policy, self.train_data.classes
-        metrics = validate(self.final_network, classes, self.val_data, resize, self.fabric.device)
-        log.write("validation", self.step, metrics)
-        return {name: value for name, value in metrics.items() if value is not None}
+    def _measure(self, log: RunLog | None) -> dict[str, float]:
+        """Measure in the process that leads, for all; keep the weights if none were better before."""
+        metrics: dict[str, float] = {}
+        if log is not None:
+            assert self.val_data is not None
+            resize, classes = self.settings.resize_policy, self.train_data.classes
+            found = validate(self.final_network, classes, self.val_data, resize, self.fabric.device)
+            log.write("validation", self.step, found)
+            metrics = {name: value for name, value in found.items() if value is not None}
+        metrics = self.fabric.broadcast(metrics)
+        if metrics.get("AP", -1.0) > self.best.ap:
+            self.best = Best(metrics["AP"], self.step)
+            if self.leads:
+                save_checkpoint(self.folder / BEST_FILE, self.final_network, self.describe(metrics))
+        return metrics
+
+    def _anybody(self, flag: bool) -> bool:
+        """Return whether a flag is set in any process."""
+        return bool(total(self.fabric, torch.tensor(float(flag))))
 
     def _save(self, metrics: dict[str, float]) -> None:
         """Write model and state; only figures of these very weights may stand in the model."""
-        save_checkpoint(self.folder / MODEL_FILE, self.final_network, self.describe(metrics))
-        save_state(self.folder / STATE_FILE, self._state())
+        if self.leads:
+            save_checkpoint(self.folder / MODEL_FILE, self.final_network, self.describe(metrics))
+            save_state(self.folder / STATE_FILE, self._state())
+        self.fabric.barrier()
 
     def describe(self, metrics: dict[str, float]) -> ModelInfo:
         """Return the self-description of the model as it is now, with `metrics` as measured."""
@@ -294,6 +344,7 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         return {
             "step": self.step,
+            "best": tuple(self.best),
             "data": self._data_identity(),
             "network": self.plain_network.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged is not None else None,
@@ -334,22 +385,10 @@ class Trainer:
                 f"{self.folder / STATE_FILE}: its state does not fit this network: {error}"
             ) from error
         self.step = state["step"]
+        self.best = Best(*state.get("best", ()))
         self.criterion.load_state_dict(state["criterion"])
         self.schedule.load_state_dict(state["schedule"])
         self.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
         torch.set_rng_state(state["rng"])
         if torch.cuda.is_available() and state.get("cuda_rng"):
             torch.cuda.set_rng_state_all(state["cuda_rng"])
-
-
-def _make_fabric(settings: TrainSettings) -> Fabric:
-    kind, _, number = settings.device.partition(":")
-    devices: Any = [int(number)] if number else 1
-    precision: Any = _PRECISIONS[settings.precision]
-    try:
-        fabric = Fabric(accelerator=kind, devices=devices, precision=precision)
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
-        raise TrainingError(f"device {settings.device!r} cannot be used: {error}") from error
-    if settings.precision == "fp16" and fabric.device.type == "cpu":
-        raise TrainingError("precision fp16 needs a GPU; on a CPU, bf16 does the same")
-    return fabric

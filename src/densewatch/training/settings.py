@@ -69,7 +69,10 @@ class TrainSettings(BaseModel):
         out: folder of the run; it must hold no run unless `resume` is set.
         resume: go on with the run in `out`, with the settings that it began with.
         epochs: passes over the data.
-        batch: pictures a step.
+        patience: stop when AP has not risen for so many epochs; 0 never stops early.
+        batch: pictures a step, of all processes together.
+        accumulate: parts that the pictures of a step go through the network in, where memory is short; batch
+            norm that learns sees one part at a time.
         imgsz: sides to train at, pixels; each step takes one of them.
         optimizer: what makes the steps; `sgd` has momentum 0.9.
         lr: peak learning rate.
@@ -111,7 +114,9 @@ class TrainSettings(BaseModel):
     out: Path = Path("runs/train")
     resume: bool = False
     epochs: int = Field(12, ge=1)
+    patience: int = Field(0, ge=0)
     batch: int = Field(16, ge=1)
+    accumulate: int = Field(1, ge=1)
     imgsz: tuple[Annotated[int, Field(ge=32)], ...] = Field((800,), min_length=1)
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = Field(0.01, gt=0)
@@ -170,6 +175,12 @@ class TrainSettings(BaseModel):
     def _val_is_labelled(self) -> TrainSettings:
         if self.val is not None and (self.val.teacher is not None or not self.val.labelled):
             raise ValueError("val must be labelled, and without a teacher: AP on its own labels is measured")
+        return self
+
+    @model_validator(mode="after")
+    def _patience_has_something_to_watch(self) -> TrainSettings:
+        if self.patience and self.val is None:
+            raise ValueError("patience needs val: without it, no AP is measured")
         return self
 
     @property

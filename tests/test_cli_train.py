@@ -15,6 +15,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from densewatch.cli import train as train_module
+from densewatch.cli import train_output
 from densewatch.cli.main import app
 from densewatch.cli.train_flags import attribute_help
 from densewatch.data.augment_settings import AugmentSettings
@@ -219,7 +220,7 @@ def test_a_picture_that_breaks_on_the_way_is_named_in_one_line(
     recipe: Path, scenes: DrawnScenes, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = scenes.images / "001.png"
-    introduce = train_module.introduce
+    introduce = train_output.introduce
 
     def break_picture(trainer: Any) -> None:
         introduce(trainer)
@@ -236,7 +237,7 @@ def test_a_measured_picture_that_breaks_on_the_way(
     recipe: Path, scenes: DrawnScenes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     val = draw_scenes(tmp_path / "val", count=2, size=64, shapes=(2, 4))
-    introduce = train_module.introduce
+    introduce = train_output.introduce
 
     def remove_picture(trainer: Any) -> None:
         introduce(trainer)
@@ -398,3 +399,18 @@ def test_a_folder_with_splits_is_learned_and_measured(
     again = train("--config", recipe, "--data", tmp_path / "shapes", "--val", scenes.annotations)
     assert again.exit_code == 0, again.output
     assert settings_of("runs/train-2").val == DataSource(annotations=scenes.annotations)
+
+
+@pytest.mark.slow
+def test_smoke_goes_the_whole_way_and_leaves_nothing(recipe: Path, scenes: DrawnScenes) -> None:
+    before = {path for path in Path().rglob("*") if "__pycache__" not in path.parts}
+    result = train("--config", recipe, "--val", scenes.annotations, "--smoke")
+    assert result.exit_code == 0, result.output
+    done = [line for line in result.stderr.splitlines() if line.startswith("smoke: ")]
+    assert [line.split()[1] for line in done] == ["train", "export", "evaluate", "detect", "all"]
+    assert {path for path in Path().rglob("*") if "__pycache__" not in path.parts} == before
+
+
+def test_default_is_the_embedded_model_to_start_from(recipe: Path, scenes: DrawnScenes) -> None:
+    result = train("--config", recipe, "--model", "default", "--preset", "light", "--out", "here")
+    assert result.exit_code == 0, result.output

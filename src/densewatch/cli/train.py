@@ -104,6 +104,14 @@ def train(
             show_default=False,
         ),
     ] = None,
+    smoke: Annotated[
+        bool,
+        typer.Option(
+            "--smoke",
+            help="Try the whole way first, in a minute: train on 8 pictures, export, evaluate, detect; keep "
+            "nothing.",
+        ),
+    ] = False,
     **flags: Any,
 ) -> None:
     """Train a detector on labelled pictures.
@@ -118,6 +126,7 @@ def train(
     Examples:
       densewatch train --data train.json --images train/ --val val.json --epochs 3 --lr 0.01
       densewatch train --data shelves/data.yaml --init everyday-light
+      densewatch train --data shelves/data.yaml --init everyday-light --smoke
       densewatch train --config recipe.yaml --imgsz 256,320 --set model.head.width=64 --set augment.flip=0
       densewatch train --resume
       torchrun --nproc-per-node 4 -m densewatch train --config recipe.yaml --out runs/shelves
@@ -133,6 +142,11 @@ def train(
         for sentence in error.sentences:
             report_error(sentence)
         raise typer.Exit(WRONG_USAGE) from error
+    if smoke:
+        from densewatch.cli.train_smoke import run_smoke
+
+        run_smoke(settings)
+        return
     _train(settings)
 
 

@@ -11,8 +11,11 @@ from densewatch.models.checkpoint import CheckpointError, read_checkpoint
 from densewatch.models.mobilenet_weights import load_mobilenet_v2
 from densewatch.models.model_file_weights import read_model_file_weights
 from densewatch.models.retinanet import RetinaNet
-from densewatch.runtime.model_file import ModelNotFoundError, find_model
+from densewatch.runtime.model_file import ModelNotFoundError, embedded_models, find_model
 from densewatch.training.settings import TrainingError
+
+DEFAULT = "default"
+"""Name of the embedded model to start from, whichever that is."""
 
 
 def initialise(network: RetinaNet, init: Path | None) -> None:
@@ -52,6 +55,7 @@ def _read_weights(init: Path) -> dict[str, Tensor]:
     if init.suffix == ".safetensors":
         return read_checkpoint(init)[0]
     try:
-        return read_model_file_weights(find_model(str(init)))
+        path = embedded_models()[0] if str(init) == DEFAULT else find_model(str(init))
+        return read_model_file_weights(path)
     except ModelNotFoundError as error:
         raise CheckpointError(f"init: {error}") from error

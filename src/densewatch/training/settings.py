@@ -31,6 +31,7 @@ class DataSource(BaseModel):
         ignore_score: a teacher's box with at least this score, and less than `teacher_score`, is ignored.
         repeat: how often an epoch goes through this data.
         where: keep pictures with these attributes only, as in `{source: coco}`.
+        limit: only so many pictures, the first of those; by default all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +45,7 @@ class DataSource(BaseModel):
     ignore_score: float = Field(0.25, ge=0, le=1)
     repeat: int = Field(1, ge=1)
     where: dict[str, str] = {}
+    limit: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _scores_rise(self) -> DataSource:
@@ -65,7 +67,8 @@ class TrainSettings(BaseModel):
         preset: the network, by name; `light` is for CPUs.
         model: single options of the network over the preset, as in `{head: {width: 64}}`.
         init: weights to start from: a checkpoint (`.safetensors`); a model file (`.onnx`) or the name of a
-            model, such as `everyday-light`; or ImageNet weights of a MobileNetV2 (`.npz`).
+            model, such as `everyday-light`, which is the `default`; or ImageNet weights of a MobileNetV2
+            (`.npz`).
         out: folder of the run; it must hold no run unless `resume` is set.
         resume: go on with the run in `out`, with the settings that it began with.
         epochs: passes over the data.

@@ -96,4 +96,4 @@ def _read(source: DataSource, labels: Labels) -> Dataset:
             dataset = replace(dataset, samples=tuple(select(dataset, key, value)))
         except DataError as error:
             raise DataError(f"{source.annotations}: {error}") from error
-    return dataset
+    return replace(dataset, samples=dataset.samples[: source.limit])

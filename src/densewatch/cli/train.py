@@ -112,6 +112,13 @@ def train(
             "nothing.",
         ),
     ] = False,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr",
+            help="Try 100 steps with a rising learning rate, say which --lr to take, and keep nothing.",
+        ),
+    ] = False,
     **flags: Any,
 ) -> None:
     """Train a detector on labelled pictures.
@@ -146,6 +153,11 @@ def train(
         from densewatch.cli.train_smoke import run_smoke
 
         run_smoke(settings)
+        return
+    if find_lr:
+        from densewatch.cli.train_find_lr import run_find_lr
+
+        run_find_lr(settings)
         return
     _train(settings)
 

@@ -249,7 +249,7 @@ class Trainer:
         self.network.train()
         self.optimizer.zero_grad()
         losses = add_gradients(self.fabric, self.network, self.criterion, batch, self.settings.accumulate)
-        grad_norm = self._clip_gradients()
+        grad_norm = self.clip_gradients()
         result = StepResult(
             losses.total.item(),
             losses.classification.item(),
@@ -264,7 +264,7 @@ class Trainer:
             self.averaged.update_parameters(self.plain_network)
         return result
 
-    def _clip_gradients(self) -> float:
+    def clip_gradients(self) -> float:
         """Limit the gradient's norm, and return what it was."""
         norm = self.fabric.clip_gradients(
             self.network,

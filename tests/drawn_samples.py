@@ -63,6 +63,7 @@ def drawn_scene(
         sample.ignore_boxes,
         sample.ignore_labels,
         sample.unlabelled_classes,
+        sample.weights,
     )
 
 

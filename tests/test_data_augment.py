@@ -244,3 +244,15 @@ def test_a_view_shows_exactly_its_pixels() -> None:
 def test_mosaics_need_square_geometry() -> None:
     with pytest.raises(ValidationError, match=r"mosaic 0\.5 needs geometry square, but it is shorter"):
         AugmentSettings(mosaic=0.5)
+
+
+def test_weights_stay_with_their_objects() -> None:
+    """However a view cuts, each object that is left has the weight that its label was given."""
+    weights = np.array([0.1, 0.2, 0.3, 0.4], np.float32)[: len(BOXES)]
+    labelled = replace(sample(BOXES), weights=weights)
+    kept = set()
+    for seed in range(30):
+        result = varied(AugmentSettings(geometry="square", zoom=(1.0, 3.0)), labelled, seed=seed)
+        assert result.weights.tolist() == weights[result.labels.numpy()].tolist()
+        kept.add(len(result.labels))
+    assert len(kept) > 1

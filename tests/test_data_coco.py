@@ -327,10 +327,10 @@ def test_the_recorded_size_is_that_of_the_upright_picture(
 # --- teacher
 
 
-def taught(tmp_path: Path, rows: list[tuple[int, int, list[float], float]], **scores: float) -> Sample:
+def taught(tmp_path: Path, rows: list[tuple[int, int, list[float], float]], **options: Any) -> Sample:
     images = [image(1, not_exhaustive_category_ids=[1, 62]), image(2)]
     dataset = read_dataset(write(tmp_path, [annotation([0, 0, 10, 10])], images))
-    return add_teacher(dataset, write_results(tmp_path, rows), **scores)[0]
+    return add_teacher(dataset, write_results(tmp_path, rows), **options)[0]
 
 
 @pytest.mark.parametrize(
@@ -360,6 +360,15 @@ def test_what_a_teachers_box_becomes(
     assert boxes == human + (expected if becomes == "box" else [])
     assert ignored == (expected if becomes == "ignored" else [])
     assert sample.unlabelled_classes.tolist() == []
+
+
+@pytest.mark.parametrize(("weighted", "weights"), [(False, [1, 1]), (True, [1, 0.75])])
+def test_a_teachers_box_counts_as_its_score_where_asked(
+    tmp_path: Path, weighted: bool, weights: list[float]
+) -> None:
+    sample = taught(tmp_path, [(1, 62, [20, 10, 10, 10], 0.75)], weighted=weighted)
+    assert sample.labels.tolist() == [PERSON, CHAIR]
+    assert sample.weights.tolist() == weights
 
 
 def test_a_teachers_box_is_clipped_and_counted(tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ DONOR = drawn_scene((60, 80), [((30, 20, 50, 34), 1)])
 def test_an_object_is_pasted_whole_with_its_box_and_fades_around_it() -> None:
     scene = drawn_scene((70, 90), [((0, 0, 10, 10), 0)])
     black = replace(scene, pixels=np.zeros_like(scene.pixels))
-    result = pasted(black, DONOR, seed=3)
-    assert result.labels.tolist() == [0, 1]
+    donor = replace(DONOR, weights=np.array([0.5], np.float32))
+    result = pasted(black, donor, seed=3)
+    assert (result.labels.tolist(), result.weights.tolist()) == ([0, 1], [1, 0.5])
     x1, y1, x2, y2 = (int(value) for value in result.boxes[1])
     assert (x2 - x1, y2 - y1) == (20, 14)
     assert (result.pixels[y1:y2, x1:x2] == (0, 255, 0)).all()

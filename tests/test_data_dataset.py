@@ -87,6 +87,8 @@ def test_misaligned_samples_are_refused() -> None:
     boxes = np.zeros((2, 4), np.float32)
     with pytest.raises(DataError, match="image 5: 2 boxes, but 1 labels"):
         Sample(5, Path("x"), (1, 1), boxes, np.zeros(1, np.int64))
+    with pytest.raises(DataError, match="image 5: 2 boxes, but 1 weights"):
+        Sample(5, Path("x"), (1, 1), boxes, np.zeros(2, np.int64), weights=np.ones(1, np.float32))
     with pytest.raises(DataError, match="image 5: labels run from 0 to 3, but there are 3 classes"):
         Dataset((Sample(5, Path("x"), (1, 1), boxes, np.array([0, 3])),), CLASSES)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -41,8 +42,15 @@ def test_quarters_are_joined_row_by_row() -> None:
     scenes = [
         drawn_scene(size, [(box, label)], [(region, 6)], unlabelled=[5]) for label, size in enumerate(sizes)
     ]
-    joined = join(scenes)
+    weights = [0.25, 0.5, 0.75, 1.0]
+    joined = join(
+        [
+            replace(scene, weights=np.array([weight], np.float32))
+            for scene, weight in zip(scenes, weights, strict=True)
+        ]
+    )
     assert joined.pixels.shape == (64, 64, 3)
+    assert joined.weights.tolist() == weights
     assert joined.labels.tolist() == [0, 1, 2, 3]
     assert joined.boxes.tolist() == [[2 + x, 3 + y, 12 + x, 23 + y] for x, y in corners]
     assert joined.ignore_boxes.tolist() == [[5 + x, 5 + y, 15 + x, 15 + y] for x, y in corners]
@@ -104,7 +112,7 @@ def test_no_background_is_learned_where_nothing_is_known(quarters: tuple[int, ..
     anchors = torch.cat([torch.cat([corners, corners + side], dim=1) for side in (6.0, 17.0, 40.0)])
     logits = torch.zeros(1, len(anchors), 3, requires_grad=True)
     known = (joined.boxes, joined.labels, joined.ignore_boxes, joined.ignore_labels, joined.unlabelled)
-    target = Target(*(torch.from_numpy(array) for array in known))
+    target = Target(*(torch.from_numpy(array) for array in (*known, joined.weights)))
     Criterion(LossConfig())(logits, torch.zeros(1, len(anchors), 4), anchors, [target]).total.backward()
     assert logits.grad is not None
     learned = logits.grad[0] != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ def target(
         *boxes_and_labels(objects),
         *boxes_and_labels(ignored),
         unlabelled=torch.tensor(unlabelled or [], dtype=torch.int64),
+        weights=torch.ones(len(objects or [])),
     )
 
 
@@ -112,6 +114,27 @@ def test_an_unlabelled_class_gives_no_background_loss() -> None:
     assert logits[0, :, 0].all()
     assert not logits[0, :, 1].any()
     assert logits[0, :, 2].tolist() == [True, False, False, False]  # the one that was labelled
+
+
+@pytest.mark.parametrize("kind", ["smooth_l1", "l1", "giou"])
+def test_an_object_counts_as_much_as_its_weight(kind: str) -> None:
+    """In both losses, at its own logit and deltas; background and the other object stay as they are."""
+    objects = [(ANCHORS[1] + 1, 2), (ANCHORS[2] + 1, 0)]
+    found = []
+    for weights in (torch.ones(2), torch.tensor([0.25, 1.0])):
+        logits, deltas = outputs()
+        weighted = replace(target(objects), weights=weights)
+        Criterion(LossConfig(box_loss=kind))(logits, deltas, ANCHORS, [weighted]).total.backward()
+        assert logits.grad is not None
+        assert deltas.grad is not None
+        found.append((logits.grad[0], deltas.grad[0]))
+    (whole_logits, whole_deltas), (logits_grad, deltas_grad) = found
+    expected_logits, expected_deltas = whole_logits.clone(), whole_deltas.clone()
+    expected_logits[1, 2] *= 0.25
+    expected_deltas[1] *= 0.25
+    assert whole_logits[1, 2] != 0
+    torch.testing.assert_close(logits_grad, expected_logits)
+    torch.testing.assert_close(deltas_grad, expected_deltas)
 
 
 def test_ignoring_in_one_picture_leaves_the_other_alone() -> None:

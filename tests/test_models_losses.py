@@ -87,7 +87,7 @@ def test_box_losses_are_torchvisions(kind: BoxLoss) -> None:
     deltas, boxes, anchors = random_matches(200)
     coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
     theirs = _box_loss(kind, coder, anchors, boxes, deltas)
-    torch.testing.assert_close(box_loss(deltas, boxes, anchors, kind), theirs, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(box_loss(deltas, boxes, anchors, kind).sum(), theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_smooth_l1_by_hand() -> None:
@@ -115,7 +115,7 @@ def test_giou_by_hand() -> None:
 @pytest.mark.parametrize("kind", get_args(BoxLoss))
 def test_box_loss_of_nothing_is_zero(kind: BoxLoss) -> None:
     deltas = torch.zeros(0, 4, requires_grad=True)
-    loss = box_loss(deltas, torch.zeros(0, 4), torch.zeros(0, 4), kind)
+    loss = box_loss(deltas, torch.zeros(0, 4), torch.zeros(0, 4), kind).sum()
     (gradient,) = torch.autograd.grad(loss, deltas)
     assert loss.item() == 0
     assert gradient.shape == (0, 4)

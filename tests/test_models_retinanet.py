@@ -29,6 +29,7 @@ SCENE = Target(  # a small object that no anchor fits, a large one, and a region
     ignore_boxes=torch.tensor([[100.0, 0.0, 160.0, 60.0]]),
     ignore_labels=torch.tensor([2]),
     unlabelled=torch.tensor([], dtype=torch.int64),
+    weights=torch.ones(2),
 )
 EMPTY = Target(
     boxes=torch.zeros(0, 4),
@@ -36,6 +37,7 @@ EMPTY = Target(
     ignore_boxes=torch.zeros(0, 4),
     ignore_labels=SCENE.unlabelled,
     unlabelled=SCENE.unlabelled,
+    weights=torch.zeros(0),
 )
 
 

@@ -121,6 +121,7 @@ def training_sample(height: int, width: int) -> TrainingSample:
         torch.zeros(0, 4),
         torch.zeros(0, dtype=torch.int64),
         torch.tensor([2]),
+        torch.ones(1),
     )
 
 

@@ -71,6 +71,8 @@ def test_a_teacher_fills_in_what_nobody_labelled(scenes: DrawnScenes, tmp_path: 
     source = DataSource(
         annotations=scenes.annotations, labelled=False, teacher=teacher, teacher_score=0.5, ignore_score=0.2
     )
+    weighted = read_source(source.model_copy(update={"teacher_weighted": True}))
+    assert weighted[0].weights.tolist() == pytest.approx([0.9])
     first, second, *_ = read_source(source)
     assert (first.boxes.tolist(), first.labels.tolist()) == ([[1, 2, 11, 22]], [1])
     assert (first.ignore_boxes.tolist(), first.ignore_labels.tolist()) == ([[30, 30, 39, 39]], [0])

@@ -33,6 +33,7 @@ class TrainingSample:
         ignore_boxes: float32 `[M, 4]`.
         ignore_labels: int64 `[M]`.
         unlabelled: int64 `[U]`.
+        weights: float32 `[G]`.
     """
 
     image: Tensor
@@ -41,6 +42,7 @@ class TrainingSample:
     ignore_boxes: Tensor
     ignore_labels: Tensor
     unlabelled: Tensor
+    weights: Tensor
 
 
 class Augment:
@@ -104,6 +106,7 @@ def _to_tensors(scene: Scene, pixels: npt.NDArray[np.uint8]) -> TrainingSample:
                 scene.ignore_boxes,
                 scene.ignore_labels,
                 scene.unlabelled,
+                scene.weights,
             )
         ),
     )

@@ -171,13 +171,17 @@ def _flatten(
     boxes: list[Boxes] = []
     ignored = [np.clip(layer.ignore_boxes, 0, [width, height] * 2).astype(np.float32) for layer in layers]
     kept_labels: list[int] = []
+    weights: list[float] = []
     hidden_labels: list[int] = []
     for number, layer in enumerate(layers):
-        for box, label in zip(layer.boxes, layer.labels.tolist(), strict=True):
+        for box, label, weight in zip(
+            layer.boxes, layer.labels.tolist(), layer.weights.tolist(), strict=True
+        ):
             share, rest = _seen(box, painted, number)
             if share >= settings.min_visible and (rest[2:] - rest[:2] >= settings.min_side).all():
                 boxes.append(rest)
                 kept_labels.append(label)
+                weights.append(weight)
             elif share:
                 ignored.append(rest[None])
                 hidden_labels.append(label)
@@ -188,6 +192,7 @@ def _flatten(
         np.concatenate(ignored),
         np.concatenate([*(layer.ignore_labels for layer in layers), np.array(hidden_labels, np.int64)]),
         layers[0].unlabelled,
+        np.array(weights, np.float32),
     )
 
 

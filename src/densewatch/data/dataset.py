@@ -23,6 +23,10 @@ def _no_boxes() -> npt.NDArray[np.float32]:
     return np.zeros((0, 4), np.float32)
 
 
+def _no_weights() -> npt.NDArray[np.float32]:
+    return np.zeros(0, np.float32)
+
+
 def _no_labels() -> npt.NDArray[np.int64]:
     return np.zeros(0, np.int64)
 
@@ -45,6 +49,7 @@ class Sample:
         ignore_labels: int64 [M], the class that gets no loss in each ignored region.
         unlabelled_classes: int64 [U], rising; labels that were not labelled exhaustively in this picture.
         attributes: what else the data set says of the picture, such as `source`.
+        weights: float32 [N], how much each of `boxes` counts in the loss; by default 1 each.
     """
 
     image_id: int | str
@@ -56,17 +61,20 @@ class Sample:
     ignore_labels: npt.NDArray[np.int64] = field(default_factory=_no_labels)
     unlabelled_classes: npt.NDArray[np.int64] = field(default_factory=_no_labels)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    weights: npt.NDArray[np.float32] = field(default_factory=_no_weights)
 
     def __post_init__(self) -> None:
         for name in ("boxes", "ignore_boxes"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.float32).reshape(-1, 4))
         for name in ("labels", "ignore_labels", "unlabelled_classes"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.int64).reshape(-1))
-        for boxes, labels in (("boxes", "labels"), ("ignore_boxes", "ignore_labels")):
-            if len(getattr(self, boxes)) != len(getattr(self, labels)):
+        weights = self.weights if len(self.weights) else np.ones(len(self.boxes))
+        object.__setattr__(self, "weights", np.asarray(weights, np.float32).reshape(-1))
+        for boxes, others in (("boxes", "labels"), ("boxes", "weights"), ("ignore_boxes", "ignore_labels")):
+            if len(getattr(self, boxes)) != len(getattr(self, others)):
                 raise DataError(
                     f"image {self.image_id!r}: {len(getattr(self, boxes))} {boxes}, "
-                    f"but {len(getattr(self, labels))} {labels}"
+                    f"but {len(getattr(self, others))} {others}"
                 )
 
 

@@ -50,6 +50,7 @@ def join(quarters: Sequence[Scene]) -> Scene:
         ),
         np.concatenate([*(scene.ignore_labels for scene in quarters), region_labels]),
         unlabelled,
+        np.concatenate([scene.weights for scene in quarters]),
     )
 
 

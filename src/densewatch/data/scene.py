@@ -11,6 +11,7 @@ from densewatch.data.augment_settings import AugmentSettings
 
 Boxes = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.float32]
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
@@ -26,6 +27,7 @@ class Scene:
         ignore_boxes: float32 [M, 4].
         ignore_labels: int64 [M].
         unlabelled: int64 [U].
+        weights: float32 [N].
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -34,6 +36,7 @@ class Scene:
     ignore_boxes: Boxes
     ignore_labels: Labels
     unlabelled: Labels
+    weights: Weights
 
     @property
     def size(self) -> Size:
@@ -72,4 +75,5 @@ def cut(scene: Scene, window: Boxes, settings: AugmentSettings) -> Scene:
         labels=labels[keep],
         ignore_boxes=clipped[ignore],
         ignore_labels=labels[ignore],
+        weights=scene.weights[keep[: len(scene.boxes)]],
     )

@@ -18,7 +18,12 @@ _SAME_OBJECT_IOU = 0.5
 
 
 def add_teacher(
-    dataset: Dataset, results: Path, *, min_score: float = 0.5, ignore_score: float = 0.25
+    dataset: Dataset,
+    results: Path,
+    *,
+    min_score: float = 0.5,
+    ignore_score: float = 0.25,
+    weighted: bool = False,
 ) -> Dataset:
     """Fill in the classes that nobody labelled with the boxes of a teacher, another detector.
 
@@ -32,6 +37,8 @@ def add_teacher(
         results: COCO results JSON with the dataset's image and category ids.
         min_score: a box with this score is an object.
         ignore_score: a box with this score may be an object.
+        weighted: whether an object that the teacher found counts in the loss as much as its score, not as
+            much as one that people found.
 
     Raises:
         DataError: the file is not COCO results JSON, or names an image or category that the dataset lacks.
@@ -52,7 +59,7 @@ def add_teacher(
     )
     scores = np.array([record.score for record in records], np.float64)[table.records]
     samples = [
-        _teach(sample, table.boxes[rows], table.labels[rows], scores[rows], min_score, ignore_score)
+        _teach(sample, table.boxes[rows], table.labels[rows], scores[rows], min_score, ignore_score, weighted)
         for sample, rows in zip(dataset.samples, table.rows_by_image(len(dataset)), strict=True)
     ]
     return Dataset(tuple(samples), dataset.classes, {**dataset.warnings, **findings.warnings()})
@@ -65,6 +72,7 @@ def _teach(
     scores: npt.NDArray[np.float64],
     min_score: float,
     ignore_score: float,
+    weighted: bool,
 ) -> Sample:
     """Return the sample with a teacher's boxes [T, 4] in its unlabelled classes, which are labelled then."""
     overlaps = _iou(boxes, sample.boxes) > _SAME_OBJECT_IOU
@@ -76,6 +84,7 @@ def _teach(
         sample,
         boxes=np.concatenate([sample.boxes, boxes[sure]]),
         labels=np.concatenate([sample.labels, labels[sure]]),
+        weights=np.concatenate([sample.weights, scores[sure] if weighted else np.ones(sure.sum())]),
         ignore_boxes=np.concatenate([sample.ignore_boxes, boxes[doubtful]]),
         ignore_labels=np.concatenate([sample.ignore_labels, labels[doubtful]]),
         unlabelled_classes=np.zeros(0, np.int64),

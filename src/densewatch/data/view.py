@@ -75,6 +75,7 @@ class View:
             self.move(sample.ignore_boxes),
             sample.ignore_labels,
             sample.unlabelled_classes,
+            sample.weights,
         )
         height, width = self.window
         return cut(moved, np.array([0, 0, width, height], np.float32), settings)

@@ -24,6 +24,8 @@ class Target:
         ignore_boxes: regions, `[M, 4]`, in which a class gets no loss: crowds, doubtful boxes.
         ignore_labels: the class of each region, int64 `[M]`.
         unlabelled: classes that nobody labelled in this picture, int64 `[U]`: no background loss there.
+        weights: how much each object counts in both losses, float32 `[G]`; what they are divided by counts
+            its anchors as any others.
     """
 
     boxes: Tensor
@@ -31,6 +33,7 @@ class Target:
     ignore_boxes: Tensor
     ignore_labels: Tensor
     unlabelled: Tensor
+    weights: Tensor
 
     def to(self, device: torch.device) -> Target:
         """Return the same target on `device`."""
@@ -145,7 +148,8 @@ class Criterion(nn.Module):
         self, logits: Tensor, anchors: Tensor, target: Target, matched_idxs: Tensor
     ) -> Tensor:
         foreground = torch.nonzero(matched_idxs >= 0).squeeze(1)
-        labels = target.labels[matched_idxs[foreground]]
+        objects = matched_idxs[foreground]
+        labels = target.labels[objects]
         wanted = torch.zeros_like(logits)
         wanted[foreground, labels] = 1
         weights = torch.ones_like(logits)
@@ -157,16 +161,19 @@ class Criterion(nn.Module):
             inside = torch.nonzero(overlap_share(anchors, region) >= self.config.ignore_overlap)
             weights[inside, target.ignore_labels[region_of == number]] = 0
         # A labelled object is learned even where its class is incomplete, or a region is ignored around it.
-        weights[foreground, labels] = 1
+        weights[foreground, labels] = target.weights[objects].to(weights)
         return (weights * sigmoid_focal_loss(logits, wanted, self.config.alpha, self.config.gamma)).sum()
 
     def _box_regression(
         self, deltas: Tensor, anchors: Tensor, target: Target, matched_idxs: Tensor
     ) -> Tensor:
         foreground = torch.nonzero(matched_idxs >= 0).squeeze(1)
-        boxes = target.boxes[matched_idxs[foreground]]
+        objects = matched_idxs[foreground]
         config = self.config
-        return box_loss(deltas[foreground], boxes, anchors[foreground], config.box_loss, config.beta)
+        losses = box_loss(
+            deltas[foreground], target.boxes[objects], anchors[foreground], config.box_loss, config.beta
+        )
+        return (target.weights[objects] * losses).sum()
 
 
 def overlap_share(boxes: Tensor, region: Tensor) -> Tensor:

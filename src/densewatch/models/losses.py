@@ -27,7 +27,7 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gam
 
 
 def box_loss(deltas: Tensor, boxes: Tensor, anchors: Tensor, kind: BoxLoss, beta: float = 0.1) -> Tensor:
-    """Return the summed loss of matched anchors, a scalar.
+    """Return the loss of each matched anchor, summed over its four coordinates, `[M]`.
 
     Args:
         deltas: the network's output for them, `[M, 4]`.
@@ -37,9 +37,9 @@ def box_loss(deltas: Tensor, boxes: Tensor, anchors: Tensor, kind: BoxLoss, beta
         beta: where smooth L1 turns from square to line.
     """
     if kind == "giou":
-        loss: Tensor = generalized_box_iou_loss(decode_boxes(deltas, anchors), boxes, reduction="sum")
+        loss: Tensor = generalized_box_iou_loss(decode_boxes(deltas, anchors), boxes, reduction="none")
         return loss
     wanted = encode_boxes(boxes, anchors)
     if kind == "l1":
-        return F.l1_loss(deltas, wanted, reduction="sum")
-    return F.smooth_l1_loss(deltas, wanted, beta=beta, reduction="sum")
+        return F.l1_loss(deltas, wanted, reduction="none").sum(dim=1)
+    return F.smooth_l1_loss(deltas, wanted, beta=beta, reduction="none").sum(dim=1)

@@ -185,7 +185,14 @@ def collate(samples: Sequence[TrainingSample], pad_value: tuple[int, int, int]) 
     for image, sample in zip(images, samples, strict=True):
         image[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
     targets = [
-        Target(sample.boxes, sample.labels, sample.ignore_boxes, sample.ignore_labels, sample.unlabelled)
+        Target(
+            sample.boxes,
+            sample.labels,
+            sample.ignore_boxes,
+            sample.ignore_labels,
+            sample.unlabelled,
+            sample.weights,
+        )
         for sample in samples
     ]
     return Batch(images, targets)

@@ -29,6 +29,7 @@ class DataSource(BaseModel):
         teacher: COCO results JSON of another detector, which fills in what nobody labelled.
         teacher_score: a teacher's box with at least this score is learned as an object.
         ignore_score: a teacher's box with at least this score, and less than `teacher_score`, is ignored.
+        teacher_weighted: whether a teacher's box counts in the loss as much as its score says.
         repeat: how often an epoch goes through this data.
         where: keep pictures with these attributes only, as in `{source: coco}`.
         limit: only so many pictures, the first of those; by default all.
@@ -43,6 +44,7 @@ class DataSource(BaseModel):
     teacher: Path | None = None
     teacher_score: float = Field(0.5, ge=0, le=1)
     ignore_score: float = Field(0.25, ge=0, le=1)
+    teacher_weighted: bool = False
     repeat: int = Field(1, ge=1)
     where: dict[str, str] = {}
     limit: int | None = Field(None, ge=1)

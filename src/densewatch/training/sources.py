@@ -87,7 +87,11 @@ def _read(source: DataSource, labels: Labels) -> Dataset:
     dataset = make_dataset(labels, unlabelled=not source.labelled)
     if source.teacher is not None:
         dataset = add_teacher(
-            dataset, source.teacher, min_score=source.teacher_score, ignore_score=source.ignore_score
+            dataset,
+            source.teacher,
+            min_score=source.teacher_score,
+            ignore_score=source.ignore_score,
+            weighted=source.teacher_weighted,
         )
     if not len(dataset):
         raise DataError(f"{source.annotations}: there is no picture")

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -138,6 +139,7 @@ class RtspServer:
         command = [*self._prefix, SYSTEM_PYTHON, __file__, self._host, str(self.port), *clips]
         self._process = subprocess.Popen(
             command,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -154,7 +156,9 @@ class RtspServer:
             self._send(signal.SIGCONT)
             self._process.kill()
             self._process.wait()
+            assert self._process.stdin is not None
             assert self._process.stdout is not None
+            self._process.stdin.close()
             self._process.stdout.close()
             self._process = None
 
@@ -200,8 +204,15 @@ def _serve(
             factory.add_role_from_structure(_role(gst))
         server.get_mount_points().add_factory(f"/{name}", factory)
     server.attach(None)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     print(f"port {server.get_bound_port()}", flush=True)  # noqa: T201
     glib.MainLoop().run()
+
+
+def _end_with_parent() -> None:
+    """Wait until whoever started this process is gone, however it went, and go too."""
+    sys.stdin.read()
+    os._exit(0)
 
 
 def _repository(name: str) -> Any:

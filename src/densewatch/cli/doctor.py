@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from densewatch.cli.console import SOME_FAILED, WRONG_USAGE, progress_bar, report_error, say, stop
-from densewatch.cli.options import ImagesOption
+from densewatch.cli.options import ImagesOption, ValImagesOption
 from densewatch.cli.reports import counted
 from densewatch.extras import how_to_install
 
@@ -43,16 +43,7 @@ def doctor(
             show_default="the val split of DATA, if any",
         ),
     ] = None,
-    val_images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            help="Folder of the pictures of --val.",
-            show_default="as for --images",
-        ),
-    ] = None,
+    val_images: ValImagesOption = None,
     preset: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The network that is to be trained.", show_default="light"),

@@ -119,6 +119,17 @@ ImagesOption = Annotated[
         show_default="where the format has it; for COCO the folder beside ANN.json with the same name",
     ),
 ]
+ValImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--val-images",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Folder of the pictures of --val.",
+        show_default="as for --images",
+    ),
+]
 SplitOption = Annotated[
     str | None,
     typer.Option(

@@ -26,6 +26,7 @@ from densewatch.cli.console import (
     stop,
     warn,
 )
+from densewatch.cli.options import ValImagesOption
 from densewatch.cli.reports import counted
 from densewatch.cli.train_flags import with_setting_flags
 from densewatch.cli.train_output import command_line, conclude, introduce, is_finished, metrics_in_words
@@ -87,14 +88,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    val_images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of the pictures of --val.",
-            show_default="as for --images",
-        ),
-    ] = None,
+    val_images: ValImagesOption = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(

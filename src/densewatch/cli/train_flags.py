@@ -88,7 +88,7 @@ def _metavar(annotation: Any) -> str | None:
     if get_origin(annotation) is Literal:
         return None
     if get_origin(annotation) is tuple:
-        return "N,N,…"
+        return "NAME,NAME,…" if get_args(annotation)[0] is str else "N,N,…"
     return {int: "N", float: "X", Path: "PATH", str: "TEXT"}.get(annotation)
 
 
@@ -97,7 +97,7 @@ def _sentence(text: str) -> str:
 
 
 def _default_in_words(field: FieldInfo) -> str:
-    if field.default is None or field.default is False:
+    if field.default is None or field.default is False or field.default == ():
         return ""
     if isinstance(field.default, tuple):
         return f"  [default: {','.join(str(item) for item in field.default)}]"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from densewatch.doctor.ceiling import Limits
-from densewatch.doctor.coverage import NOWHERE, Coverage, cover
+from densewatch.doctor.coverage import Coverage, cover
 from densewatch.doctor.fit import fit_anchors
 from densewatch.doctor.objects import Ints, Objects, Scaled
 from densewatch.doctor.setup import Outcome, Setup, anchors_per_picture, conclude, examine
@@ -198,14 +198,7 @@ def _cut(objects: Objects, plans: list[Plan]) -> tuple[Objects, Ints]:
 def _gather(parts: Coverage, owners: Ints, count: int) -> Coverage:
     """Return what the parts' anchors mean for the objects: the best that any part has for one."""
     order = np.argsort(parts.best_iou, kind="stable")  # of values for one place, the last one stays
-    gathered = Coverage(
-        best_iou=np.zeros(count, np.float32),
-        best_level=np.zeros(count, np.int64),
-        covered=np.zeros(count, np.bool_),
-        shares_best=np.zeros(count, np.bool_),
-        place=np.full(count, NOWHERE, np.int64),
-        low_quality_place=np.full(count, NOWHERE, np.int64),
-    )
+    gathered = Coverage.without_anchors(count)
     for name in ("best_iou", "best_level", "covered", "shares_best"):
         getattr(gathered, name)[owners[order]] = getattr(parts, name)[order]
     for name in ("place", "low_quality_place"):

@@ -43,6 +43,18 @@ class Coverage:
     place: Ints
     low_quality_place: Ints
 
+    @classmethod
+    def without_anchors(cls, count: int) -> Coverage:
+        """Return that of so many objects before any anchor is looked at; its arrays are to be filled in."""
+        return cls(
+            best_iou=np.zeros(count, np.float32),
+            best_level=np.zeros(count, np.int64),
+            covered=np.zeros(count, np.bool_),
+            shares_best=np.zeros(count, np.bool_),
+            place=np.full(count, NOWHERE, np.int64),
+            low_quality_place=np.full(count, NOWHERE, np.int64),
+        )
+
     @property
     def learned(self) -> Bools:
         """Whether an anchor learns the object by its IoU alone, bool [N]."""
@@ -57,15 +69,7 @@ class Coverage:
 
 def cover(scaled: Scaled, config: RetinaNetConfig) -> Coverage:
     """Match the anchors of a network with objects, picture by picture, as training does."""
-    count = len(scaled.objects)
-    coverage = Coverage(
-        best_iou=np.zeros(count, np.float32),
-        best_level=np.zeros(count, np.int64),
-        covered=np.zeros(count, np.bool_),
-        shares_best=np.zeros(count, np.bool_),
-        place=np.full(count, NOWHERE, np.int64),
-        low_quality_place=np.full(count, NOWHERE, np.int64),
-    )
+    coverage = Coverage.without_anchors(len(scaled.objects))
     levels = len(config.pyramid.strides)
     for rows, part in scaled.portions(_OBJECTS_AT_ONCE):
         boxes = torch.from_numpy(part.boxes)

@@ -73,7 +73,7 @@ def find_learning_rate(
         lr = _LOWEST * (_HIGHEST / _LOWEST) ** (step / (steps - 1))
         for group, share in zip(optimizer.param_groups, shares, strict=True):
             group["lr"] = lr * share
-        trainer.network.train()
+        trainer.set_training_mode()
         optimizer.zero_grad()
         loss = add_gradients(trainer.fabric, trainer.network, trainer.criterion, batch, settings.accumulate)
         trainer.clip_gradients()

@@ -28,6 +28,7 @@ from densewatch.training.folder import (
     make_folder,
     write_settings,
 )
+from densewatch.training.freezing import freeze
 from densewatch.training.gradients import add_gradients, total
 from densewatch.training.initial import initialise
 from densewatch.training.log import RunLog
@@ -147,6 +148,7 @@ class Trainer:
             raise TrainingError(f"the network cannot be built: {error}") from error
         if not settings.resume:
             initialise(network, settings.init)
+        self._frozen = freeze(network, settings.freeze)
         network = network.to(memory_format=torch.channels_last)
         self.criterion = Criterion(config.loss).to(self.fabric.device)
         optimizer = make_optimizer(network, settings)
@@ -246,7 +248,7 @@ class Trainer:
         return last_metrics
 
     def _train_step(self, batch: Batch) -> StepResult:
-        self.network.train()
+        self.set_training_mode()
         self.optimizer.zero_grad()
         losses = add_gradients(self.fabric, self.network, self.criterion, batch, self.settings.accumulate)
         grad_norm = self.clip_gradients()
@@ -263,6 +265,12 @@ class Trainer:
         if self.averaged is not None:
             self.averaged.update_parameters(self.plain_network)
         return result
+
+    def set_training_mode(self) -> None:
+        """Switch the network to training, but for what is frozen."""
+        self.network.train()
+        for part in self._frozen:
+            part.eval()
 
     def clip_gradients(self) -> float:
         """Limit the gradient's norm, and return what it was."""

@@ -71,6 +71,8 @@ class TrainSettings(BaseModel):
         init: weights to start from: a checkpoint (`.safetensors`); a model file (`.onnx`) or the name of a
             model, such as `everyday-light`, which is the `default`; or ImageNet weights of a MobileNetV2
             (`.npz`).
+        freeze: parts of the network that stay as they are, batch norm included, by their names in it, such as
+            `backbone,pyramid` or `backbone.stages.3`.
         out: folder of the run; it must hold no run unless `resume` is set.
         resume: go on with the run in `out`, with the settings that it began with.
         epochs: passes over the data.
@@ -116,6 +118,7 @@ class TrainSettings(BaseModel):
     preset: Preset = "light"
     model: dict[str, dict[str, Any]] = {}
     init: Path | None = None
+    freeze: tuple[str, ...] = ()
     out: Path = Path("runs/train")
     resume: bool = False
     epochs: int = Field(12, ge=1)

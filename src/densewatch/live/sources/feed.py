@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from densewatch.live.address import Address, Credentials
 from densewatch.live.frames import SourceError
+from densewatch.live.policy import SourcePolicy
 
 
 class Readable(Protocol):
@@ -15,6 +17,27 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes, none at the end."""
         ...
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a camera is reached over the network.
+
+    Attributes:
+        address: of its video.
+        credentials: user and password; None where it asks for none.
+        policy: says which addresses may be connected to.
+        open_timeout_s: seconds within which it must answer.
+        read_timeout_s: seconds within which it must go on sending.
+        verify_tls: whether its certificate must be trusted.
+    """
+
+    address: Address
+    credentials: Credentials | None = field(repr=False)
+    policy: SourcePolicy
+    open_timeout_s: float
+    read_timeout_s: float
+    verify_tls: bool
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from densewatch.live.frames import FrameSource
 from densewatch.live.policy import SourcePolicy
 from densewatch.live.settings import CameraSettings
 from densewatch.live.sources.demo import DemoSource
-from densewatch.live.sources.feed import Feed
+from densewatch.live.sources.feed import Access, Feed
 from densewatch.live.sources.folder import FolderSource
 from densewatch.live.sources.local import DeviceFeed, FileFeed
 from densewatch.live.sources.rtsp import RtspFeed
@@ -49,16 +49,16 @@ def _stream(address: Address, settings: CameraSettings, policy: SourcePolicy) ->
         if address.kind == "device":
             return DeviceFeed(address, policy)
         kind: type[RtspFeed | WebFeed] = RtspFeed if address.scheme in ("rtsp", "rtsps") else WebFeed
-        return kind(
-            address,
-            credentials,
-            policy,
-            open_timeout_s=settings.open_timeout_s,
-            read_timeout_s=settings.read_timeout_s,
-            verify_tls=settings.verify_tls,
-        )
+        return kind(access)
 
-    credentials = credentials_for(settings, address)
+    access = Access(
+        address,
+        credentials_for(settings, address),
+        policy,
+        settings.open_timeout_s,
+        settings.read_timeout_s,
+        settings.verify_tls,
+    )
     return VideoSource(
         str(address),
         connect,

@@ -9,10 +9,10 @@ import ssl
 import threading
 import time
 
-from densewatch.live.address import Address, Credentials
+from densewatch.live.address import Address
 from densewatch.live.frames import SourceError
-from densewatch.live.policy import SourcePolicy
-from densewatch.live.sources.feed import Input, refuse
+from densewatch.live.local_peer import is_ours
+from densewatch.live.sources.feed import Access, Input, refuse
 from densewatch.live.sources.rtsp_messages import RtspError, RtspMessages
 
 _CHUNK = 2**16
@@ -35,23 +35,10 @@ class RtspFeed:
         lost: RTP packets that the server left out.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        credentials: Credentials | None,
-        policy: SourcePolicy,
-        *,
-        open_timeout_s: float,
-        read_timeout_s: float,
-        verify_tls: bool,
-    ) -> None:
+    def __init__(self, access: Access) -> None:
         self.failure: SourceError | None = None
-        self._address = address
-        self._credentials = credentials
-        self._policy = policy
-        self._open_timeout_s = open_timeout_s
-        self._read_timeout_s = read_timeout_s
-        self._verify_tls = verify_tls
+        self._access = access
+        self._address = access.address
         self._messages = RtspMessages()
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
@@ -73,7 +60,7 @@ class RtspFeed:
         )
         self._relay.start()
         address = Address("network", "rtsp", location=self._address.location)
-        url = address.url_at("127.0.0.1", port, self._credentials)
+        url = address.url_at("127.0.0.1", port, self._access.credentials)
         options = {
             "rtsp_transport": "tcp",
             "allowed_media_types": "video",
@@ -111,8 +98,8 @@ class RtspFeed:
 
     def _connect(self) -> socket.socket:
         failure: SourceError | None = None
-        deadline = time.monotonic() + self._open_timeout_s
-        for ip in self._policy.resolve(self._address):
+        deadline = time.monotonic() + self._access.open_timeout_s
+        for ip in self._access.policy.resolve(self._address):
             try:
                 left = max(0.1, min(deadline - time.monotonic(), _CONNECT_S))
                 return self._secured(socket.create_connection((ip, self._address.port), timeout=left))
@@ -128,7 +115,7 @@ class RtspFeed:
         if self._address.scheme != "rtsps":
             return plain
         context = ssl.create_default_context()
-        if not self._verify_tls:
+        if not self._access.verify_tls:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         secured = context.wrap_socket(
@@ -141,8 +128,7 @@ class RtspFeed:
     def _run(self, server: socket.socket, listener: socket.socket) -> None:
         failure: SourceError | None = None
         try:
-            listener.settimeout(_LOCAL_TIMEOUT_S)
-            client = self._kept(listener.accept()[0])
+            client = self._accepted(listener)
             listener.close()
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._pass_on(server, client):
@@ -150,7 +136,7 @@ class RtspFeed:
         except RtspError as error:
             failure = SourceError(f"{self._address}: {error}", error.reason)
         except TimeoutError:
-            text = f"{self._address}: the server sends nothing for {self._read_timeout_s:g} s"
+            text = f"{self._address}: the server sends nothing for {self._access.read_timeout_s:g} s"
             failure = SourceError(text, "timeout")
         except SourceError as error:
             failure = error
@@ -161,19 +147,29 @@ class RtspFeed:
         self.close(failure)
         self._let_go()
 
+    def _accepted(self, listener: socket.socket) -> socket.socket:
+        """Wait for FFmpeg; other users of this computer, who could get here first, are sent away."""
+        deadline = time.monotonic() + _LOCAL_TIMEOUT_S
+        while True:
+            listener.settimeout(max(0.01, deadline - time.monotonic()))
+            client = listener.accept()[0]
+            if is_ours(client):
+                return self._kept(client)
+            client.close()
+
     def _pass_on(self, server: socket.socket, client: socket.socket) -> bool:
         """Carry bytes both ways until one side ends; return whether it was the server.
 
         Raises:
             TimeoutError: the server says nothing.
         """
-        server.settimeout(self._read_timeout_s)
+        server.settimeout(self._access.read_timeout_s)
         heard = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(server, selectors.EVENT_READ)
             selector.register(client, selectors.EVENT_READ)
             while True:
-                left_s = heard + self._read_timeout_s - time.monotonic()
+                left_s = heard + self._access.read_timeout_s - time.monotonic()
                 ready = {key.fileobj for key, _ in selector.select(left_s)}
                 if client in ready:
                     asked = client.recv(_CHUNK)
@@ -184,7 +180,7 @@ class RtspFeed:
                     if not self._carry(server, client):
                         return True
                     heard = time.monotonic()
-                elif time.monotonic() - heard >= self._read_timeout_s:
+                elif time.monotonic() - heard >= self._access.read_timeout_s:
                     raise TimeoutError
 
     def _carry(self, server: socket.socket, client: socket.socket) -> bool:

@@ -15,8 +15,7 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from densewatch.live.address import Address, Credentials, parse_address
 from densewatch.live.frames import SourceError
-from densewatch.live.policy import SourcePolicy
-from densewatch.live.sources.feed import Input, Nothing, refuse
+from densewatch.live.sources.feed import Access, Input, Nothing, refuse
 
 _MAX_REDIRECTS = 5
 _MAX_PICTURE = 32 * 2**20
@@ -40,26 +39,16 @@ class WebFeed:
 
     lost = 0
 
-    def __init__(
-        self,
-        address: Address,
-        credentials: Credentials | None,
-        policy: SourcePolicy,
-        *,
-        open_timeout_s: float,
-        read_timeout_s: float,
-        verify_tls: bool,
-    ) -> None:
+    def __init__(self, access: Access) -> None:
         self.failure: SourceError | None = None
-        self._address = address
-        self._credentials = credentials
-        self._policy = policy
-        self._timeouts = (open_timeout_s, read_timeout_s)
+        self._access = access
+        self._address = access.address
+        self._timeouts = (access.open_timeout_s, access.read_timeout_s)
         self._pins = _PinnedAdapter()
         self._session = requests.Session()
         self._session.trust_env = False
-        self._session.verify = verify_tls
-        if not verify_tls:  # the settings say so; to be told with each connection helps nobody
+        self._session.verify = access.verify_tls
+        if not access.verify_tls:  # the settings say so; to be told with each connection helps nobody
             disable_warnings(InsecureRequestWarning)
         self._session.headers["Accept-Encoding"] = "identity"
         self._session.mount("http://", self._pins)
@@ -123,18 +112,18 @@ class WebFeed:
         raise SourceError(f"{self._address}: it redirects too often", "redirect")
 
     def _request(self, address: Address) -> requests.Response:
-        trusted = address.origin == self._address.origin and self._credentials is not None
+        trusted = address.origin == self._address.origin and self._access.credentials is not None
         response = self._ask(address, self._auth if trusted else None)
         if response.status_code == 401 and trusted and self._auth is None:
             challenge = response.headers.get("WWW-Authenticate", "")
             response.close()
-            self._auth = _sign_in(challenge, self._credentials)
+            self._auth = _sign_in(challenge, self._access.credentials)
             response = self._ask(address, self._auth)
         return response
 
     def _ask(self, address: Address, auth: AuthBase | None) -> requests.Response:
         failure: SourceError | None = None
-        for ip in self._policy.resolve(address):
+        for ip in self._access.policy.resolve(address):
             self._pins.ip = ip
             try:
                 return self._session.get(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Path, Query, Response
@@ -84,20 +85,16 @@ def counts(service: ServiceOf, query: CountsAsked) -> answers.Counts:
 
     Every bin of the time asked for is there; where nothing was observed, its numbers are null.
     """
-    try:
+    with _refused_plainly():
         found = service.store.counts(query)
-    except ValueError as error:
-        raise HTTPException(422, str(error)) from error
     return answers.Counts.of(found)
 
 
 @routes.add("GET", "/crossings", access="viewer", errors=(404, 422, 503))
 def crossings(service: ServiceOf, query: CrossingsAsked) -> answers.Crossings:
     """Crossings of a line over time."""
-    try:
+    with _refused_plainly():
         found = service.store.crossings(query)
-    except ValueError as error:
-        raise HTTPException(422, str(error)) from error
     return answers.Crossings.of(found)
 
 
@@ -109,10 +106,8 @@ def events(
     before: Annotated[str | None, Query(max_length=300, description="`next` of the page before")] = None,
 ) -> answers.Events:
     """Events, newest first, page by page."""
-    try:
+    with _refused_plainly():
         page = service.store.events(query, limit=limit, before=before)
-    except ValueError as error:
-        raise HTTPException(422, str(error)) from error
     return answers.Events(events=[answers.EventAnswer.of(stored) for stored in page.events], next=page.next)
 
 
@@ -140,26 +135,29 @@ def snapshot(service: ServiceOf, event: EventId) -> Response:
 @routes.add("GET", "/exports/counts.{format}", access="viewer", errors=(404, 422, 503), media_types=_FILES)
 def export_counts(service: ServiceOf, query: CountsAsked, format: Format) -> StreamingResponse:
     """Counts as a file, CSV or Parquet."""
-    try:
+    with _refused_plainly():
         return _file(service.store.export_counts(query, format), f"counts-{query.camera}", format)
-    except ValueError as error:
-        raise HTTPException(422, str(error)) from error
 
 
 @routes.add("GET", "/exports/crossings.{format}", access="viewer", errors=(404, 422, 503), media_types=_FILES)
 def export_crossings(service: ServiceOf, query: CrossingsAsked, format: Format) -> StreamingResponse:
     """Crossings as a file, CSV or Parquet."""
-    try:
+    with _refused_plainly():
         return _file(service.store.export_crossings(query, format), f"crossings-{query.camera}", format)
-    except ValueError as error:
-        raise HTTPException(422, str(error)) from error
 
 
 @routes.add("GET", "/exports/events.{format}", access="viewer", errors=(404, 422, 503), media_types=_FILES)
 def export_events(service: ServiceOf, query: EventsAsked, format: Format) -> StreamingResponse:
     """Events as a file, CSV or Parquet, newest first."""
-    try:
+    with _refused_plainly():
         return _file(service.store.export_events(query, format), "events", format)
+
+
+@contextmanager
+def _refused_plainly() -> Iterator[None]:
+    """Answer with the store's own sentence where it refuses what was asked for."""
+    try:
+        yield
     except ValueError as error:
         raise HTTPException(422, str(error)) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -61,16 +62,34 @@ def test_a_step_in_parts_is_the_same_step(
     assert_close(tmp_path / "3", tmp_path / "1")
 
 
-def together(settings: TrainSettings, processes: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-    return subprocess.run(
-        [*command, str(processes), RUN, settings.model_dump_json()],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+def together(settings: TrainSettings, nodes: int = 1, processes: int = 2) -> list[str]:
+    """Train with `torchrun` on so many nodes, all this computer; return what those said that failed."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    if nodes == 1:
+        torchrun += ["--standalone"]
+    else:
+        meeting = f"127.0.0.1:{free_port()}"
+        torchrun += ["--nnodes", str(nodes), "--rdzv-backend", "c10d", "--rdzv-endpoint", meeting]
+    started = [
+        subprocess.Popen(
+            [*torchrun, RUN, settings.model_dump_json()],
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(nodes)
+    ]  # fmt: skip
+    said = [one.communicate(timeout=120)[1] for one in started]
+    return [text for one, text in zip(started, said, strict=True) if one.returncode]
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(("nodes", "processes"), [(1, 2), (2, 1)])
 def test_two_processes_learn_what_one_does(
-    scenes: DrawnScenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scenes: DrawnScenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nodes: int, processes: int
 ) -> None:
     """Two with two pictures each, and one with four; the one that leads keeps AP and the best weights."""
     monkeypatch.setattr(loop, "LOG_STEPS", 1)
@@ -78,17 +97,15 @@ def test_two_processes_learn_what_one_does(
     changes["val"] = {"annotations": scenes.annotations}
     alone = Trainer(tiny_settings(scenes, out=tmp_path / "alone", **changes))
     alone.run()
-    done = together(tiny_settings(scenes, out=tmp_path / "two", **changes), 2)
-    assert done.returncode == 0, done.stderr
+    assert together(tiny_settings(scenes, out=tmp_path / "two", **changes), nodes, processes) == []
     assert_close(tmp_path / "two", tmp_path / "alone")
     assert Best(*load_state(tmp_path / "two" / "state.pt")["best"]).step > 0
     assert (tmp_path / "two" / "best.safetensors").is_file()
 
 
 def test_processes_without_pictures_are_refused(scenes: DrawnScenes, tmp_path: Path) -> None:
-    done = together(tiny_settings(scenes, out=tmp_path / "run", batch=7), 2)
-    assert done.returncode != 0
-    assert "2 processes share each step's pictures, but an epoch ends with a step of 1" in done.stderr
+    [said] = together(tiny_settings(scenes, out=tmp_path / "run", batch=7))
+    assert "2 processes share each step's pictures, but an epoch ends with a step of 1" in said
     assert not (tmp_path / "run").exists()
 
 

@@ -53,6 +53,21 @@ def settings_of(run: str) -> TrainSettings:
     return TrainSettings.model_validate(yaml.safe_load(Path(run, "settings.yaml").read_text()))
 
 
+def test_it_says_how_much_of_the_network_starts_anew(recipe: Path, scenes: DrawnScenes) -> None:
+    assert "starting from" not in train("--config", recipe).output
+    weights = "runs/train/model.safetensors"
+    flags = ["--config", recipe, "--init", weights, "--out"]
+    assert f"starting from {weights}\n" in train(*flags, "runs/same").output
+    content = json.loads(scenes.annotations.read_text())
+    content["categories"].append({"id": 99, "name": "star"})
+    scenes.annotations.write_text(json.dumps(content))
+    output = train(*flags, "runs/more").output
+    assert f"starting from {weights}; 2 of " in output
+    assert "tensors have no fitting ones there: class_head.output.1\n" in output
+    output = train(*flags, "runs/other", "--set", "model.backbone.name=resnet18").output
+    assert f"warning: starting from {weights}; " in output
+
+
 def test_a_run_from_a_recipe(recipe: Path, scenes: DrawnScenes) -> None:
     result = train("--config", recipe, "--val", scenes.annotations, "--name", "shapes")
     assert result.exit_code == 0, result.output

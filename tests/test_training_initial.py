@@ -67,19 +67,23 @@ def test_a_run_starts_from_a_checkpoint(scenes: DrawnScenes, tmp_path: Path) -> 
     Trainer(tiny_settings(scenes, epochs=1)).run()
     start = tiny_settings(scenes, out=tmp_path / "next", init=tmp_path / "run/model.safetensors")
     trained, _ = read_checkpoint(tmp_path / "run/model.safetensors")
-    same = Trainer(start).plain_network.state_dict()
+    whole = Trainer(start)
+    assert whole.untaught == ()
+    same = whole.plain_network.state_dict()
     assert all(torch.equal(same[name], value) for name, value in trained.items())
 
     content = json.loads(scenes.annotations.read_text())
     content["categories"].append({"id": 99, "name": "star"})
     scenes.annotations.write_text(json.dumps(content))
-    four = Trainer(tiny_settings(scenes, out=tmp_path / "four", init=start.init)).plain_network.state_dict()
+    wider = Trainer(tiny_settings(scenes, out=tmp_path / "four", init=start.init))
+    four = wider.plain_network.state_dict()
     changed = {
         name
         for name, value in four.items()
         if value.shape != trained[name].shape or (value != trained[name]).any()
     }
     assert changed == {"class_head.output.1.weight", "class_head.output.1.bias"}
+    assert set(wider.untaught) == changed
 
 
 def test_frozen_batch_norm_needs_weights(tmp_path: Path) -> None:
@@ -103,6 +107,7 @@ def test_imagenet_weights_fit(shared: Path) -> None:
     settings = TrainSettings.model_validate(DATA)
     network = RetinaNet(settings.network(2))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    initialise(network, shared / "weights/mobilenet_v2_imagenet.npz")
+    untaught = initialise(network, shared / "weights/mobilenet_v2_imagenet.npz")
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {name for name in before if name.startswith("backbone.")}
+    assert set(untaught) == set(before) - changed

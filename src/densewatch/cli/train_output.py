@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from densewatch.cli.reports import counted
 if TYPE_CHECKING:
     from densewatch.training.loop import Trainer
     from densewatch.training.settings import DataSource
+
+_MOST_PARTS = 4  # named of those that start anew
 
 
 def is_finished(trainer: Trainer) -> bool:
@@ -44,11 +47,24 @@ def introduce(trainer: Trainer) -> None:
     absent = [name for name, count in counts.items() if count == 0]
     if absent:
         warn(f"no object to learn from: {', '.join(absent)}")
+    if settings.init is not None and not settings.resume:
+        _tell_start(settings.init, trainer.untaught, len(trainer.plain_network.state_dict()))
     objects, pictures = counted(sum(counts.values()), "object"), counted(len(data), "picture")
     say(
         f"learning {objects} of {len(data.classes)} classes in {pictures}: "
         f"{trainer.total_steps} steps of {settings.batch} on {trainer.fabric.device}, in {trainer.folder}"
     )
+
+
+def _tell_start(init: Path, untaught: Sequence[str], total: int) -> None:
+    """Say how much of the network the weights to start from gave."""
+    if not untaught:
+        say(f"starting from {init}")
+        return
+    parts = dict.fromkeys(name.rpartition(".")[0] for name in untaught)
+    named = ", ".join([*islice(parts, _MOST_PARTS), *(["…"] if len(parts) > _MOST_PARTS else [])])
+    text = f"starting from {init}; {len(untaught)} of {total} tensors have no fitting ones there: {named}"
+    (warn if 2 * len(untaught) > total else say)(text)
 
 
 def conclude(trainer: Trainer, metrics: dict[str, float]) -> None:

@@ -18,8 +18,8 @@ DEFAULT = "default"
 """Name of the embedded model to start from, whichever that is."""
 
 
-def initialise(network: RetinaNet, init: Path | None) -> None:
-    """Put the weights of `init` into `network`, in place.
+def initialise(network: RetinaNet, init: Path | None) -> tuple[str, ...]:
+    """Put the weights of `init` into `network`, in place, and return which of its tensors keep their start.
 
     A checkpoint (`.safetensors`) or a model file (`.onnx`, or the name of an embedded or pulled one) gives
     every tensor whose name and shape fit, so that a network with other classes starts from all but its class
@@ -35,12 +35,12 @@ def initialise(network: RetinaNet, init: Path | None) -> None:
                 "the backbone's batch norm is frozen, which goes with trained weights only: give some "
                 "(--init), or train it too (--set model.backbone.norm=batch)"
             )
-        return
+        return tuple(network.state_dict())
     if init.suffix == ".npz":
         if not isinstance(network.backbone, Backbone) or network.config.backbone.name != "mobilenet_v2":
             raise CheckpointError(f"{init}: is for a mobilenet_v2, not for a {network.config.backbone.name}")
         load_mobilenet_v2(network.backbone, init)
-        return
+        return tuple(name for name in network.state_dict() if not name.startswith("backbone."))
     tensors = _read_weights(init)
     own = network.state_dict()
     fitting = {
@@ -49,6 +49,7 @@ def initialise(network: RetinaNet, init: Path | None) -> None:
     if not fitting:
         raise CheckpointError(f"{init}: none of its {len(tensors)} tensors fits this network")
     network.load_state_dict(fitting, strict=False)
+    return tuple(name for name in own if name not in fitting)
 
 
 def _read_weights(init: Path) -> dict[str, Tensor]:

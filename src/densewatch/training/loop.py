@@ -92,6 +92,7 @@ class Trainer:
         val_data: what it is measured on, if anything.
         step: steps done.
         total_steps: of the whole run.
+        untaught: tensors of the network that the weights to start from did not give; none in a resumed run.
     """
 
     def __init__(self, settings: TrainSettings) -> None:
@@ -116,6 +117,7 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.step = 0
         self.best = Best()
+        self.untaught: tuple[str, ...] = ()
         self._stopping = False
         self._read: ReadPicture | None = None
         self._build()
@@ -147,7 +149,7 @@ class Trainer:
         except ValueError as error:
             raise TrainingError(f"the network cannot be built: {error}") from error
         if not settings.resume:
-            initialise(network, settings.init)
+            self.untaught = initialise(network, settings.init)
         self._frozen = freeze(network, settings.freeze)
         network = network.to(memory_format=torch.channels_last)
         self.criterion = Criterion(config.loss).to(self.fabric.device)

@@ -91,8 +91,8 @@ def test_it_measures_what_is_promised(shared: Path, info: ModelInfo) -> None:
     data = shared / "data" / "everyday" / "val.json"
     measured = run("evaluate", "--model", info.name, "--data", str(data), "--where", "source=coco")
     assert measured["images"] == 100
-    assert measured["AP"] >= 0.06
-    assert measured["per_class"]["person"]["AP50"] >= 0.40
+    assert measured["AP"] >= 0.10
+    assert measured["per_class"]["person"]["AP50"] >= 0.50
     # Another engine or numeric type may move a few boxes.
     assert measured["AP"] == pytest.approx(info.metrics[ON_COCO_PHOTOS]["AP"], abs=0.005)
 

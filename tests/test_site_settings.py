@@ -53,6 +53,15 @@ def test_the_example_is_a_site(folder: Path) -> None:
     assert [user.role for user in site.users] == ["admin", "viewer"]
 
 
+def test_what_is_kept_has_limits_of_its_own(folder: Path) -> None:
+    text = "cameras: {a: {source: demo}}\nstore: {reserve: 5 GB, retention: {audit_days: null}}\n"
+    store = site_of(folder, text).store
+    assert store.reserve == 5_000_000_000
+    assert store.retention.audit_days is None
+    [sentence] = sentences_of(folder, "cameras: {a: {source: demo}}\nstore: {reserve: much}\n")
+    assert "store.reserve: must be a size such as" in sentence
+
+
 def test_one_camera_is_enough(folder: Path) -> None:
     site = site_of(folder, SMALL)
     assert site.server.host == "127.0.0.1"

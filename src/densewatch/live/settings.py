@@ -99,7 +99,7 @@ class CameraSettings(_Filters):
         description="rtsp(s)://, http(s)://, a device such as /dev/video0, a file, a folder",
     )
     name: str | None = Field(None, description="for people; the id where it is left out")
-    username: str | None = Field(None, description="of the camera's account")
+    username: str | None = Field(None, repr=False, description="of the camera's account")
     password_env: VariableName | None = Field(
         None, description="name of the environment variable that holds the password"
     )

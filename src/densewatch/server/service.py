@@ -19,7 +19,7 @@ from densewatch.site.settings import RetentionSettings, SiteSettings
 from densewatch.site.yaml_file import SiteFile
 from densewatch.store.retention import Retention
 from densewatch.store.store import Store
-from densewatch.store.writer import Writer
+from densewatch.store.writer import Writer, WriterSettings
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +109,11 @@ class Service:
         self.site = site
         self.model = model
         self.store = store
-        self.writer = Writer(store, retention=_retention(site.store.retention))
+        self.writer = Writer(
+            store,
+            settings=WriterSettings(reserve_bytes=site.store.reserve),
+            retention=_retention(site.store.retention),
+        )
         self.hub = Hub()
         self.metrics = Metrics()
         self.limits = limits or Limits.of(site.server.limits)
@@ -183,5 +187,6 @@ def _retention(settings: RetentionSettings) -> Retention:
         events_days=settings.events_days,
         snapshots_days=settings.snapshots_days,
         counts_days=settings.counts_days,
+        audit_days=settings.audit_days,
         max_bytes=settings.max_size,
     )

@@ -126,6 +126,7 @@ class RetentionSettings(_Settings):
     counts_days: Days | None = Field(400, description="number of days: counts and crossings by time bin")
     events_days: Days | None = Field(30, description="number of days: events; their pictures go with them")
     snapshots_days: Days | None = Field(14, description="number of days: pictures of events")
+    audit_days: Days | None = Field(365, description="number of days: who signed in, and who changed what")
     max_size: Annotated[ByteSize, Field(ge=10_000_000)] | None = Field(
         ByteSize(20_000_000_000),
         description="of pictures and SQLite's file together, such as 20 GB; the oldest pictures go first",
@@ -165,6 +166,10 @@ class StoreSettings(_Settings):
         "SQLite in the folder where it is left out",
     )
     bin_seconds: BinSeconds = Field(60, description="length of the time bins of counts")
+    reserve: Annotated[ByteSize, Field(ge=0)] = Field(
+        ByteSize(256 << 20),
+        description="of the disk, such as 5 GB, for everybody else: with less free, nothing is kept",
+    )
     retention: RetentionSettings = Field(
         default_factory=RetentionSettings, description="how long things are kept"
     )

@@ -466,9 +466,7 @@ def test_a_page_that_is_no_report_is_not_replaced(model: Path, data: Path, tmp_p
 def test_without_matplotlib_no_picture_is_touched(
     model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "densewatch.cli.evaluate_report.find_spec", lambda name: None if name == "matplotlib" else name
-    )
+    monkeypatch.setattr("densewatch.cli.needs.find_spec", lambda name: None if name == "matplotlib" else name)
     result = evaluate(model, data, "--report", str(data.parent / "report"))
     assert result.exit_code == 2
     assert "--report needs matplotlib: install densewatch with its [eval] extra" in result.stderr

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from densewatch.cli import needs, train_output
 from densewatch.cli import train as train_module
-from densewatch.cli import train_output
 from densewatch.cli.main import app
 from densewatch.cli.train_flags import attribute_help
 from densewatch.data.augment_settings import AugmentSettings
@@ -388,13 +388,23 @@ def test_ctrl_c_saves_and_resume_goes_on(recipe: Path) -> None:
 
 
 def test_without_pytorch_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_module, "find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "torch" else object())
     result = train("--data", "a.json")
     assert result.exit_code == 2
     assert (
         "install densewatch with its [train] extra (in a checkout: pip install '.[train]')" in result.stderr
     )
+    assert "training needs torch:" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_smoke_asks_for_what_exporting_needs_before_it_trains(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "onnxscript" else object())
+    result = train("--config", recipe, "--smoke")
+    assert result.exit_code == 2
+    assert "--smoke, which exports too, needs onnxscript: install densewatch" in result.stderr
 
 
 def test_a_folder_with_splits_is_learned_and_measured(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from densewatch.cli.console import SOME_FAILED, WRONG_USAGE, progress_bar, report_error, say, stop
+from densewatch.cli.needs import need
 from densewatch.cli.options import ImagesOption, ValImagesOption
 from densewatch.cli.reports import counted
-from densewatch.extras import how_to_install
 
 if TYPE_CHECKING:
     from densewatch.doctor.diagnosis import Diagnosis, Part
@@ -124,8 +123,7 @@ def doctor(
       densewatch doctor train.json --preset light --set model.pyramid.p2=true
       densewatch doctor new.json --model runs/train/model.safetensors
     """
-    if any(find_spec(package) is None for package in _NEEDED):
-        stop(f"the doctor needs PyTorch and a few more packages: {how_to_install('train')}")
+    need(_NEEDED, "the doctor", "train")
     if model is not None and (preset or config or assignments):
         stop("--model brings its own network: leave --preset, --config and --set away")
     from densewatch.cli.doctor_output import print_document, print_tables

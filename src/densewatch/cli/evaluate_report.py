@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densewatch.cli.console import SOME_FAILED, say, stop
+from densewatch.cli.needs import need
 from densewatch.cli.reports import counted
-from densewatch.extras import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,9 +38,7 @@ def check_report(folder: Path) -> None:
     """Stop now for what would otherwise fail only after every picture was done."""
     from densewatch.evaluation.report.page import MARK
 
-    missing = [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]
-    if missing:
-        stop(f"--report needs {' and '.join(missing)}: {how_to_install('eval')}")
+    need(("matplotlib", "jinja2"), "--report", "eval")
     page = folder / _PAGE
     if page.exists() and MARK not in page.read_text(encoding="utf-8", errors="replace")[:1000]:
         stop(f"--report {folder}: {page} is there, and is no report; choose another folder")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop
+from densewatch.cli.needs import EXPORTING, need
 from densewatch.cli.options import ImagesOption, SplitOption, WhereOption
-from densewatch.extras import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,12 +128,11 @@ def export(
     }
     checkpoint_only = {"--topk": topk, "--name": name}
     _check_usage(checkpoint, int8, data, _given(int8_only), _given(checkpoint_only))
+    need(EXPORTING, "exporting", "export")
     say("loading PyTorch")
-    try:
-        from densewatch.export.quantise import MAX_AP_LOSS
-        from densewatch.runtime.engine import EngineError
-    except ImportError as error:
-        stop(f"exporting needs PyTorch and ONNX ({error}): {how_to_install('export')}")
+    from densewatch.export.quantise import MAX_AP_LOSS
+    from densewatch.runtime.engine import EngineError
+
     target = output or checkpoint.with_name(f"{checkpoint.stem}{'-int8' if int8 else ''}.onnx")
     try:
         photos = None if pictures is None else _photos(pictures)

@@ -15,12 +15,13 @@ from typer.core import TyperGroup
 from densewatch import __version__
 from densewatch.cli import models
 from densewatch.cli.bench import bench
-from densewatch.cli.console import leave_unread
+from densewatch.cli.console import SOME_FAILED, leave_unread, report_error
 from densewatch.cli.convert import convert
 from densewatch.cli.detect import detect
 from densewatch.cli.doctor import doctor
 from densewatch.cli.evaluate import evaluate
 from densewatch.cli.export import export
+from densewatch.cli.needs import is_misfit
 from densewatch.cli.watch import watch
 
 
@@ -92,3 +93,11 @@ def main() -> None:
     except SystemExit as end:
         leave_unread(end.code)
         raise
+    except RuntimeError as error:
+        if not is_misfit(error):
+            raise
+        report_error(
+            "torchvision was built for another PyTorch than the one that is installed; install both from the "
+            "same place: pip install --force-reinstall torch torchvision"
+        )
+        sys.exit(SOME_FAILED)

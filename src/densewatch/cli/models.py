@@ -12,8 +12,8 @@ import typer
 
 from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop
 from densewatch.cli.known_models import known_models, stop_for_unknown_model
+from densewatch.cli.needs import EXPORTING, need
 from densewatch.cli.reports import counted
-from densewatch.extras import how_to_install
 from densewatch.suggest import suggest
 
 if TYPE_CHECKING:
@@ -234,11 +234,10 @@ def _convert(
     """Turn somebody else's weights into a model file, and say where it is."""
     from densewatch.runtime.engine import EngineError
 
+    need(EXPORTING, "converting weights", "export")
     say("converting the weights, and comparing the boxes with PyTorch's")
-    try:
-        from densewatch.export.foreign_import import convert_weights
-    except ImportError as error:
-        stop(f"converting weights needs PyTorch ({error}): {how_to_install('export')}", SOME_FAILED)
+    from densewatch.export.foreign_import import convert_weights
+
     try:
         info, notes = convert_weights(weights, model_file, toolkit, style, names)
     except (ValueError, OSError, EngineError) as error:  # an ExportError is a ValueError

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,12 +25,12 @@ from densewatch.cli.console import (
     stop,
     warn,
 )
+from densewatch.cli.needs import TRAINING, need
 from densewatch.cli.options import ValImagesOption
 from densewatch.cli.reports import counted
 from densewatch.cli.train_flags import with_setting_flags
 from densewatch.cli.train_output import command_line, conclude, introduce, is_finished, metrics_in_words
 from densewatch.cli.train_settings import RawSettings, SettingsError
-from densewatch.extras import how_to_install
 from densewatch.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -39,14 +38,6 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 _DEFAULT_OUT: Path = TrainSettings.model_fields["out"].default
-_NEEDED = (
-    "torch",
-    "torchvision",
-    "lightning_fabric",
-    "safetensors",
-    "tensorboard",
-    "yaml",
-)
 
 
 @with_setting_flags
@@ -132,8 +123,7 @@ def train(
       densewatch train --resume
       torchrun --nproc-per-node 4 -m densewatch train --config recipe.yaml --out runs/shelves
     """
-    if any(find_spec(package) is None for package in _NEEDED):
-        stop(f"training needs PyTorch and a few more packages: {how_to_install('train')}")
+    need(TRAINING, "training", "train")
     try:
         learned = _sources(data or [], images or [], "--data", "--images")
         measured = _sources([val] if val else [], [val_images] if val_images else [], "--val", "--val-images")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from densewatch.cli.console import SOME_FAILED, report_error, say
+from densewatch.cli.needs import EXPORTING, need
 from densewatch.training.settings import DataSource, TrainSettings
 
 _PICTURES = 8
@@ -20,6 +21,7 @@ def run_smoke(settings: TrainSettings) -> None:
 
     Ends the program where a step fails, with what that step said.
     """
+    need(EXPORTING, "--smoke, which exports too,", "export")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="densewatch-smoke-") as name:
         folder = Path(name)

@@ -89,12 +89,13 @@ def test_its_card_quotes_the_figures_in_the_file(info: ModelInfo) -> None:
 
 def test_it_measures_what_is_promised(shared: Path, info: ModelInfo) -> None:
     data = shared / "data" / "everyday" / "val.json"
-    measured = run("evaluate", "--model", info.name, "--data", str(data), "--where", "source=coco")
+    flags = ("--where", "source=coco", "--precision", "float32")
+    measured = run("evaluate", "--model", info.name, "--data", str(data), *flags)
     assert measured["images"] == 100
-    assert measured["AP"] >= 0.10
-    assert measured["per_class"]["person"]["AP50"] >= 0.50
-    # Another engine or numeric type may move a few boxes.
-    assert measured["AP"] == pytest.approx(info.metrics[ON_COCO_PHOTOS]["AP"], abs=0.005)
+    assert measured["AP"] >= 0.115
+    assert measured["per_class"]["person"]["AP50"] >= 0.51
+    # Other instructions of another CPU may move a few boxes.
+    assert measured["AP"] == pytest.approx(info.metrics[ON_COCO_PHOTOS]["AP"], abs=0.003)
 
 
 def test_it_finds_the_person_in_the_shipped_photo() -> None:

@@ -146,6 +146,31 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
     assert str(cache_home) in record.getMessage()
 
 
+_TWO_ENGINES = """
+import signal, sys, threading
+from pathlib import Path
+from densewatch.runtime.engines import create_engine
+
+signal.signal(signal.SIGINT, lambda *_: print("signalled", flush=True))
+path = Path(sys.argv[1])
+first, second = create_engine(path, "openvino"), create_engine(path, "openvino")
+del first
+held = [second]
+del second
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_a_process_that_let_go_of_its_engines_survives_signals(tmp_path: Path) -> None:
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    command = [sys.executable, "-c", _TWO_ENGINES, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "signalled\n"), done.stderr
+
+
 def test_bfloat16_where_the_cpu_has_it(tmp_path: Path) -> None:
     path = write_tiny_model(tmp_path / "tiny.onnx")
     core = import_openvino().Core()

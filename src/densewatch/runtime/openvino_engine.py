@@ -7,6 +7,7 @@ import queue
 import sys
 import threading
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -63,7 +64,7 @@ class OpenVinoEngine:
             EngineError: OpenVINO cannot read the model, or the CPU has no bfloat16.
         """
         library = import_openvino()
-        self._core: openvino.Core = library.Core()
+        self._core = _the_core()
         config = {
             "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
             "NUM_STREAMS": str(streams),
@@ -149,6 +150,18 @@ def import_openvino() -> ModuleType:
         # wait for each other for ever, one with Python's lock and one with the binding's.
         openvino.Tensor(np.zeros(1, np.uint8))
     return cast(ModuleType, openvino)
+
+
+@cache
+def _the_core() -> openvino.Core:
+    """Return the one core of this process, which is never let go.
+
+    OpenVINO's CPU plugin (2026.4) gives the thread that first uses a core a stack for signals, and unmaps it
+    with the core. Where another thread lets go of the core, or another core was made in between, the first
+    thread keeps that stack, and the next signal, such as Ctrl-C, ends the process with SIGSEGV.
+    """
+    core: openvino.Core = import_openvino().Core()
+    return core
 
 
 def _precision(core: openvino.Core, precision: Precision) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -135,6 +136,23 @@ def test_an_object_counts_as_much_as_its_weight(kind: str) -> None:
     assert whole_logits[1, 2] != 0
     torch.testing.assert_close(logits_grad, expected_logits)
     torch.testing.assert_close(deltas_grad, expected_deltas)
+
+
+def test_a_soft_label_is_to_be_found_with_its_own_score() -> None:
+    """The object's logit is pulled to the score, from both sides; nothing else learns in another way."""
+    soft = replace(target([(ANCHORS[1], 2)]), weights=torch.tensor([0.4]))
+    pulls = []
+    for score in (0.1, 0.4, 0.9):
+        logits = torch.full((1, len(ANCHORS), CLASSES), -2.0)
+        logits[0, 1, 2] = math.log(score / (1 - score))
+        logits.requires_grad_()
+        deltas = torch.zeros(1, len(ANCHORS), 4)
+        Criterion(LossConfig(soft_labels=True))(logits, deltas, ANCHORS, [soft]).classification.backward()
+        assert logits.grad is not None
+        pulls.append(float(logits.grad[0, 1, 2]))
+        assert (logits.grad[0, 0] > 0).all(), "background is pushed down"
+    assert pulls[0] < 0 < pulls[2]
+    assert pulls[1] == pytest.approx(0, abs=1e-7)
 
 
 def test_ignoring_in_one_picture_leaves_the_other_alone() -> None:

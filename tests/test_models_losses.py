@@ -12,8 +12,14 @@ from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxCoder, _box_loss
 from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
+from densewatch.models import losses
 from densewatch.models.config import BoxLoss
-from densewatch.models.losses import box_loss, sigmoid_focal_loss
+from densewatch.models.losses import (
+    box_loss,
+    quality_focal_loss,
+    sigmoid_focal_loss,
+    sum_background_focal_loss,
+)
 
 
 def logit(probability: float) -> Tensor:
@@ -71,6 +77,71 @@ def test_focal_loss_of_extreme_logits_is_finite(target: float) -> None:
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert loss.isfinite().all()
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0, 3.5])
+@pytest.mark.parametrize("part", [7, 1 << 16])
+def test_the_sum_over_the_background_is_that_of_single_losses(
+    gamma: float, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses._SumBackgroundFocalLoss, "CPU_PART", part)
+    generator = torch.Generator().manual_seed(0)
+    logits = (torch.randn(40, 9, generator=generator, dtype=torch.float64) * 6).requires_grad_()
+    counts = torch.rand(40, 9, generator=generator) < 0.8
+    each = sigmoid_focal_loss(logits, torch.zeros_like(logits), 0.3, gamma)
+    (expected,) = torch.autograd.grad(3 * (each * counts).sum(), logits)
+    summed = sum_background_focal_loss(logits, counts, 0.3, gamma)
+    (gradient,) = torch.autograd.grad(3 * summed, logits)
+    torch.testing.assert_close(summed, (each * counts).sum())
+    torch.testing.assert_close(gradient, expected)
+    assert not gradient[~counts].any()
+
+
+def test_the_sum_over_the_background_of_bfloat16_is_computed_in_float32() -> None:
+    logits = torch.linspace(-9, 9, 200, dtype=torch.bfloat16).requires_grad_()
+    counts = torch.ones(200, dtype=torch.bool)
+    summed = sum_background_focal_loss(logits, counts, 0.25, 2.0)
+    (gradient,) = torch.autograd.grad(summed, logits)
+    wide = logits.detach().float().requires_grad_()
+    expected = sum_background_focal_loss(wide, counts, 0.25, 2.0)
+    (wide_gradient,) = torch.autograd.grad(expected, wide)
+    assert summed.dtype == torch.float32
+    assert summed == expected
+    torch.testing.assert_close(gradient, wide_gradient.bfloat16(), rtol=0, atol=0)
+
+
+def test_the_sum_over_the_background_of_extreme_logits_is_finite() -> None:
+    logits = torch.tensor([[-1e4, -100.0, 0.0, 100.0, 1e4]], requires_grad=True)
+    summed = sum_background_focal_loss(logits, torch.ones(1, 5, dtype=torch.bool), 0.25, 2.0)
+    (gradient,) = torch.autograd.grad(summed, logits)
+    assert summed.isfinite()
+    assert gradient.isfinite().all()
+
+
+def test_no_background_costs_nothing() -> None:
+    logits = torch.zeros(0, 3, requires_grad=True)
+    summed = sum_background_focal_loss(logits, torch.zeros(0, 3, dtype=torch.bool), 0.25, 2.0)
+    assert summed == 0
+    assert torch.autograd.grad(summed, logits)[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize("wanted", [0.2, 0.5, 0.85])
+def test_the_quality_focal_loss_is_lowest_where_the_probability_is_the_wanted_one(wanted: float) -> None:
+    values = torch.linspace(-6, 6, 401, dtype=torch.float64)
+    curve = quality_focal_loss(values, torch.full_like(values, wanted))
+    assert float(values[curve.argmin()].sigmoid()) == pytest.approx(wanted, abs=0.01)
+
+
+def test_the_quality_focal_loss_by_hand() -> None:
+    cross_entropy = -(0.6 * math.log(0.9) + 0.4 * math.log(0.1))
+    loss = quality_focal_loss(logit(0.9), torch.tensor(0.6, dtype=torch.float64), alpha=0.25, gamma=2)
+    assert float(loss) == pytest.approx(0.25 * 0.3**2 * cross_entropy, rel=1e-6)
+
+
+def test_the_quality_focal_loss_of_a_sure_object_is_the_focal_loss() -> None:
+    values = torch.linspace(-8, 8, 33)
+    ones = torch.ones_like(values)
+    torch.testing.assert_close(quality_focal_loss(values, ones), sigmoid_focal_loss(values, ones))
 
 
 def random_matches(count: int) -> tuple[Tensor, Tensor, Tensor]:

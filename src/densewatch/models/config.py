@@ -155,6 +155,8 @@ class LossConfig(_Strict):
         normaliser: what the sums are divided by: `image`: each picture's own foreground count, then the mean
             over pictures (torchvision; sparse pictures weigh more an object); `batch`: the batch's count;
             `ema`: the batch's count, smoothed over batches (detectron2; momentum 0.9, start 100).
+        soft_labels: an object of weight w, such as one that a teacher found with the score w, is to be found
+            with the score w itself (quality focal loss, arXiv 2006.04388), instead of counting w times.
         ignore_overlap: an anchor of which at least this share lies in an ignored region gets no loss in the
             region's class.
     """
@@ -168,6 +170,7 @@ class LossConfig(_Strict):
     beta: float = Field(0.1, gt=0)
     box_weight: float = Field(1.0, ge=0)
     normaliser: Literal["image", "batch", "ema"] = "image"
+    soft_labels: bool = False
     ignore_overlap: float = Field(0.5, gt=0, le=1)
 
     @field_validator("gamma")

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from densewatch.models.config import LossConfig
-from densewatch.models.losses import box_loss, sigmoid_focal_loss
+from densewatch.models.losses import (
+    box_loss,
+    quality_focal_loss,
+    sigmoid_focal_loss,
+    sum_background_focal_loss,
+)
 from densewatch.models.matching import BETWEEN, match_anchors
 
 
@@ -91,7 +96,7 @@ class Criterion(nn.Module):
         """Return the loss of a batch.
 
         Args:
-            cls_logits: `[N, A, C]`.
+            cls_logits: `[N, A, C]`, of any floating type.
             bbox_deltas: `[N, A, 4]`.
             anchors: `[A, 4]` xyxy, the same for every picture.
             targets: one a picture.
@@ -150,19 +155,22 @@ class Criterion(nn.Module):
         foreground = torch.nonzero(matched_idxs >= 0).squeeze(1)
         objects = matched_idxs[foreground]
         labels = target.labels[objects]
-        wanted = torch.zeros_like(logits)
-        wanted[foreground, labels] = 1
-        weights = torch.ones_like(logits)
-        weights[matched_idxs == BETWEEN] = 0
-        weights[:, target.unlabelled] = 0
+        is_background = torch.ones(logits.shape, dtype=torch.bool, device=logits.device)
+        is_background[matched_idxs == BETWEEN] = False
+        is_background[:, target.unlabelled] = False
         # A part of a mosaic may be one region for each of eighty classes: it is compared with anchors once.
         regions, region_of = torch.unique(target.ignore_boxes, dim=0, return_inverse=True)
         for number, region in enumerate(regions):
             inside = torch.nonzero(overlap_share(anchors, region) >= self.config.ignore_overlap)
-            weights[inside, target.ignore_labels[region_of == number]] = 0
+            is_background[inside, target.ignore_labels[region_of == number]] = False
         # A labelled object is learned even where its class is incomplete, or a region is ignored around it.
-        weights[foreground, labels] = target.weights[objects].to(weights)
-        return (weights * sigmoid_focal_loss(logits, wanted, self.config.alpha, self.config.gamma)).sum()
+        is_background[foreground, labels] = False
+        alpha, gamma = self.config.alpha, self.config.gamma
+        background = sum_background_focal_loss(logits, is_background, alpha, gamma)
+        found, weights = logits[foreground, labels].to(background), target.weights[objects].to(background)
+        if self.config.soft_labels:
+            return background + quality_focal_loss(found, weights, alpha, gamma).sum()
+        return background + (weights * sigmoid_focal_loss(found, torch.ones_like(found), alpha, gamma)).sum()
 
     def _box_regression(
         self, deltas: Tensor, anchors: Tensor, target: Target, matched_idxs: Tensor

@@ -38,7 +38,7 @@ def add_gradients(fabric: Fabric, network: Any, criterion: Criterion, batch: Bat
             anchors = torch.cat(output.anchors)
             shares = shares or criterion.share_out(anchors, targets, lambda counts: total(fabric, counts))
             losses: Losses = criterion(
-                torch.cat(output.cls_logits, dim=1).float(),
+                torch.cat(output.cls_logits, dim=1),
                 torch.cat(output.bbox_deltas, dim=1).float(),
                 anchors,
                 targets[part],

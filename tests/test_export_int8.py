@@ -17,6 +17,7 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from densewatch.cli.main import app
@@ -120,6 +121,18 @@ def test_the_network_is_quantised_and_decoding_is_not(float_file: Path, int8_fil
     assert {node.name for node in convolutions(model)} <= in_int8
     operators = {node.name: node.op_type for node in model.graph.node}
     assert {operators[name] for name in in_int8.intersection(never)} <= {"Shape"}
+
+
+def test_eight_bits_have_their_zero_at_zero(int8_file: Path) -> None:
+    """OpenVINO computes a convolution in float32 whose input has a signed zero that is not 0."""
+    model = onnx.load(int8_file)
+    made_by = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    inputs = [made_by[node.input[0]] for node in convolutions(model) if node.input[0] in made_by]
+    assert inputs
+    zeros = [constants[node.input[2]] for node in inputs]
+    assert any(zero.dtype == np.int8 for zero in zeros), "no input of the network can be negative"
+    assert not any(zero.any() for zero in zeros)
 
 
 def test_a_part_stays_in_float(float_file: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_page_has_no_script_or_style_of_its_own() -> None:
 
 def test_classes_have_the_colours_of_annotated_pictures() -> None:
     found = re.findall(r'"(#[0-9a-f]{6})"', (STATIC / "js" / "colors.js").read_text())
-    assert [draw._INK, *draw._COLORS] == found
+    assert [f"#{bytes(color).hex()}" for color in (draw._INK, *draw._COLORS)] == found
 
 
 def test_what_others_wrote_comes_with_its_licence() -> None:

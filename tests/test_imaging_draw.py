@@ -7,7 +7,6 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import ImageColor
 
 from densewatch.detections import Detections
 from densewatch.imaging.draw import _COLORS, draw
@@ -26,7 +25,7 @@ def found(boxes: list[list[float]], labels: list[int], size: tuple[int, int]) ->
 
 
 def color_of(label: int) -> tuple[int, ...]:
-    return ImageColor.getrgb(_COLORS[label % len(_COLORS)])
+    return _COLORS[label % len(_COLORS)]
 
 
 def grid(rows: int, columns: int, side_px: float, step_px: float) -> list[list[float]]:

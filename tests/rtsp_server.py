@@ -21,7 +21,7 @@ from typing import Any
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 FPS = 25
-_LOGIN, _SPEED = "RTSP_SERVER_LOGIN", "RTSP_SERVER_SPEED"
+_LOGIN, _SPEED, _UDP_ONLY = "RTSP_SERVER_LOGIN", "RTSP_SERVER_SPEED", "RTSP_SERVER_UDP_ONLY"
 _PROBE = """
 import gi
 gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
@@ -108,6 +108,7 @@ class RtspServer:
         port: int = 0,
         prefix: Sequence[str] = (),
         speed: int = 1,
+        udp_only: bool = False,
     ) -> None:
         """Prepare to serve.
 
@@ -119,12 +120,15 @@ class RtspServer:
             port: 0 takes a free one at the first start.
             prefix: a command that runs the server, such as one that changes the network namespace.
             speed: how many times as fast as they were made the clips are sent.
+            udp_only: whether pictures are not sent over the connection itself, as some old cameras do not.
         """
         self.clips = clips
         self.port = port
         self._host = host
         self._prefix = prefix
         self._variables = {_SPEED: str(speed)}
+        if udp_only:
+            self._variables[_UDP_ONLY] = "1"
         if user is not None:
             self._variables[_LOGIN] = f"{user}:{password}"
         self._process: subprocess.Popen[str] | None = None
@@ -223,6 +227,8 @@ def _factory(gst: Any, rtsp: Any, folder: Path) -> Any:
     units = [path.read_bytes() for path in sorted(folder.glob("*.h264"))]
     factory = rtsp.RTSPMediaFactory()
     factory.set_shared(True)
+    if os.environ.get(_UDP_ONLY):
+        factory.set_protocols(_repository("GstRtsp").RTSPLowerTrans.UDP)
     fps = FPS * int(os.environ[_SPEED])
     caps = f"video/x-h264,stream-format=byte-stream,alignment=au,framerate={fps}/1"
     payloader = "rtph264pay config-interval=-1 pt=96 name=pay0"

@@ -100,6 +100,16 @@ def test_the_first_frame_comes_soon(server: RtspServer) -> None:
         assert viewer.wait_for_frames(count=1) < 3
 
 
+def test_a_server_that_sends_by_udp_only_is_named(clips: dict[str, Path]) -> None:
+    with RtspServer({"one": clips["small"]}, udp_only=True) as server, Viewer(server.url("one")) as viewer:
+        wait_for(lambda: viewer.state == "lost", 8, "losing the camera")
+        status = viewer.camera.status()
+        assert status.error is not None
+        assert "by UDP only" in status.error
+        assert set(status.reconnects) == {"transport"}
+        assert not viewer.frames
+
+
 @pytest.mark.parametrize("trouble", ["kill", "stall", "resolution"])
 def test_a_camera_returns_and_the_other_loses_nothing(
     server: RtspServer, clips: dict[str, Path], trouble: str

@@ -11,6 +11,7 @@ _REQUEST = re.compile(rb"[A-Z_]{1,32} [!-~]{1,2048} RTSP/1\.[01]")
 _LENGTH = re.compile(rb"content-length:[ \t]{0,8}([0-9]{1,9})[ \t]{0,8}", re.IGNORECASE)
 # FFmpeg ends a line at a bare line feed, and a text at a zero, and leaves out each carriage return.
 _STRAY = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)")
+_UNSUPPORTED_TRANSPORT = b"461"  # RFC 2326, section 11.3.14; all that FFmpeg asks for here is TCP
 _RTP_HEADER, _LEAST_PACKET = 12, 8
 
 
@@ -46,7 +47,7 @@ class RtspMessages:
         """Take the next bytes, and return those that may pass on.
 
         Raises:
-            RtspError: the server sends its visitors elsewhere, or this is no RTSP.
+            RtspError: the server sends its visitors elsewhere, has no TCP for pictures, or this is no RTSP.
         """
         self._pending += data
         position = 0
@@ -102,6 +103,11 @@ def _body_length(head: bytes) -> int:
     if status and status[1].startswith(b"3"):
         raise RtspError(
             "it redirects, which is not followed; give the address of the stream itself", "redirect"
+        )
+    if status and status[1] == _UNSUPPORTED_TRANSPORT:
+        raise RtspError(
+            "it sends pictures by UDP only, and RTSP is read over TCP; let the camera offer TCP (interleaved)",
+            "transport",
         )
     named = [line for line in lines if line.partition(b":")[0].strip().lower() == b"content-length"]
     lengths = [match for line in named if (match := _LENGTH.fullmatch(line))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -100,3 +101,9 @@ def test_to_supervision() -> None:
     assert converted.class_id.tolist() == [2, 0]
     assert list(converted.data["class_name"]) == ["dining table", "person"]
     assert len(Detections.empty(NAMES, (10, 10)).to_supervision()) == 0
+
+
+def test_to_supervision_without_supervision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install supervision"):
+        make([0.5], [0]).to_supervision()

@@ -146,8 +146,15 @@ class Detections:
         ]
 
     def to_supervision(self) -> supervision.Detections:
-        """Return the same objects as `supervision.Detections`, for its annotators, zones and sinks."""
-        import supervision
+        """Return the same objects as `supervision.Detections`, for its annotators, zones and sinks.
+
+        Raises:
+            ModuleNotFoundError: supervision is not installed; a plain install does without.
+        """
+        try:
+            import supervision
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("to_supervision needs supervision: pip install supervision") from error
 
         return supervision.Detections(
             xyxy=self.boxes,

@@ -144,6 +144,13 @@ def test_frozen_norm_has_nothing_to_train() -> None:
     assert all(parameter.ndim == 4 for parameter in backbone.parameters())
 
 
+def test_frozen_norms_keep_the_numeric_type() -> None:
+    backbone = build("resnet18", norm="frozen").train()
+    with torch.autocast("cpu", torch.bfloat16):
+        features = backbone(torch.randn(1, 3, 64, 64))
+    assert {feature.dtype for feature in features} == {torch.bfloat16}
+
+
 def test_frozen_stages_see_a_batch_in_slices_and_make_the_same_of_it() -> None:
     backbone = build("mobilenet_v2", norm="folded", freeze_stages=2).train().double()
     sizes: list[int] = []

@@ -106,8 +106,17 @@ def test_the_sum_over_the_background_of_bfloat16_is_computed_in_float32() -> Non
     expected = sum_background_focal_loss(wide, counts, 0.25, 2.0)
     (wide_gradient,) = torch.autograd.grad(expected, wide)
     assert summed.dtype == torch.float32
+    assert gradient.dtype == torch.bfloat16
     assert summed == expected
     torch.testing.assert_close(gradient, wide_gradient.bfloat16(), rtol=0, atol=0)
+
+
+def test_a_gradient_scaler_saves_the_small_gradients_of_float16() -> None:
+    logits = torch.full((4,), -7.0, dtype=torch.float16, requires_grad=True)  # p = 0.0009: a gradient of 2e-9
+    summed = sum_background_focal_loss(logits, torch.ones(4, dtype=torch.bool), 0.25, 2.0)
+    (gradient,) = torch.autograd.grad(summed * 65536, logits)
+    assert (gradient > 0).all()
+    assert gradient.isfinite().all()
 
 
 def test_the_sum_over_the_background_of_extreme_logits_is_finite() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -135,6 +136,30 @@ def test_a_batch_for_which_there_is_no_memory_is_computed_one_by_one() -> None:
     batcher = Batcher(network, most=4, streams=1)
     assert hand_in(batcher, network, [picture(value) for value in range(5)]) == [[0], [1], [2], [3], [4]]
     assert network.batches == [[0], [1, 2, 3, 4], [1], [2], [3], [4]]
+
+
+def test_what_a_batch_that_was_too_large_took_is_let_go_of_first() -> None:
+    """On a GPU, memory is full of what the error's traceback holds."""
+
+    class Activations:
+        pass
+
+    class Full(Network):
+        held: weakref.ref[Activations] | None = None
+
+        def __call__(
+            self, images: npt.NDArray[np.uint8], members: Sequence[Prepared], wanted: Filter
+        ) -> list[int]:
+            assert self.held is None or self.held() is None
+            activations = Activations()
+            if len(images) > 1:
+                self.held = weakref.ref(activations)
+            return super().__call__(images, members, wanted)
+
+    network = Full(largest=1)
+    hand_in(Batcher(network, most=4, streams=1), network, [picture(value) for value in range(5)])
+    assert network.held is not None
+    assert network.batches[1:] == [[1, 2, 3, 4], [1], [2], [3], [4]]
 
 
 def test_a_fault_of_the_program_reaches_all_that_it_concerns() -> None:

@@ -104,10 +104,20 @@ def test_a_gpu_is_used_and_named(
     assert np.array_equal(engine(images)[1], create_engine(model, "onnxruntime", device="cpu")(images)[1])
     exact = create_engine(model, "onnxruntime", precision="float32", device="cuda")
     assert (exact.numeric_type, library.asked[-1][CUDA]["use_tf32"]) == ("float32", "0")
-    assert create_engine(model, "onnxruntime", device="cuda", weights="int8").numeric_type == (
-        "int8 and tensorfloat32"
-    )
     assert create_engine(model, device="cuda").name == "onnxruntime"  # not OpenVINO
+
+
+@pytest.mark.parametrize(
+    ("engine", "device"), [("onnxruntime", "cuda"), ("auto", "cuda"), ("tensorrt", "auto")]
+)
+def test_int8_is_for_cpus(
+    model: Path, monkeypatch: pytest.MonkeyPatch, engine: EngineName, device: str
+) -> None:
+    use(monkeypatch, Library([TENSORRT, CUDA, CPU], [TENSORRT, CUDA, CPU]))
+    with pytest.raises(EngineError, match="int8, which is for CPUs"):
+        create_engine(model, engine, device=device, weights="int8")
+    automatic = create_engine(model, "onnxruntime", device="auto", weights="int8")
+    assert (automatic.device, automatic.numeric_type) == ("cpu", "int8 and float32")
 
 
 def test_the_cpu_where_it_is_asked_for(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +168,7 @@ def test_tensorrt_keeps_what_it_compiles(
     engine = create_engine(model, "tensorrt")
     assert describe_engine(engine) == "onnxruntime 1.99.0, tensorfloat32, cuda:0 with TensorRT"
     assert list(library.asked[0]) == [TENSORRT, CUDA, CPU]
-    folder = tmp_path / "cache" / "densewatch" / "compiled" / digest(model) / "tensorrt-1.99.0"
+    folder = tmp_path / "cache" / "densewatch" / "compiled" / digest(model) / "tensorrt-1.99.0-tensorfloat32"
     assert folder.is_dir()
     assert library.asked[0][TENSORRT] == {
         "device_id": "0",

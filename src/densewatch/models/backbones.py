@@ -146,8 +146,20 @@ def _check_timm_features(backbone: TimmBackbone, name: str) -> None:
             )
 
 
+class _FrozenNorm(FrozenBatchNorm2d):
+    """Batch norm with fixed statistics and weights, whose result has the numeric type of its input.
+
+    torchvision's own multiplies with float32: under autocast everything up to the next convolution, and what
+    is kept of it for the way back, would be in float32 too.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return what is normalised, of the same shape and type."""
+        return super().forward(features).to(features.dtype)
+
+
 def _norm_layer(config: BackboneConfig) -> Callable[[int], nn.Module]:
-    norm = FrozenBatchNorm2d if config.norm == "frozen" else nn.BatchNorm2d
+    norm = _FrozenNorm if config.norm == "frozen" else nn.BatchNorm2d
     return lambda channels: norm(channels, eps=config.norm_eps)
 
 

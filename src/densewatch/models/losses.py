@@ -68,7 +68,8 @@ class _SumBackgroundFocalLoss(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, counts: Tensor, alpha: float, gamma: float) -> Tensor:
         computed = torch.promote_types(logits.dtype, torch.float32)
         part = _SumBackgroundFocalLoss.CPU_PART if logits.device.type == "cpu" else max(logits.numel(), 1)
-        gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        # Not in the logits' own type: before a gradient scaler's factor, most of it would be 0 in float16.
+        gradient = torch.empty(logits.shape, dtype=computed, device=logits.device)
         total = torch.zeros((), dtype=computed, device=logits.device)
         for x, counted, out in zip(
             *(torch.split(values.reshape(-1), part) for values in (logits, counts, gradient)), strict=True
@@ -80,15 +81,15 @@ class _SumBackgroundFocalLoss(torch.autograd.Function):
             total += torch.dot(focus, log_loss)
             # d(p^γ · -log(1 - p))/dx = p^γ (γ (1 - p) · -log(1 - p) + p)
             slope = log_loss.mul_(1 - wrong).mul_(gamma).add_(wrong)
-            torch.mul(focus, slope, out=slope)
-            out.copy_(slope)
+            torch.mul(focus, slope, out=out)
+        ctx.logits_type = logits.dtype
         ctx.save_for_backward(gradient)
         return total
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * grad_output.to(gradient.dtype), None, None, None
+        return (gradient * grad_output).to(ctx.logits_type), None, None, None
 
 
 def box_loss(deltas: Tensor, boxes: Tensor, anchors: Tensor, kind: BoxLoss, beta: float = 0.1) -> Tensor:

@@ -96,27 +96,32 @@ class Batcher(Generic[Answer]):
             self._changed.notify_all()
 
     def _answer(self, tickets: list[_Ticket[Answer]]) -> None:
+        """Answer tickets together, or one by one where together they are too large."""
+        if self._answer_together(tickets):
+            return
+        # Out here the error is gone, and with it what its traceback held: the batch's memory on a GPU.
+        for ticket in tickets:
+            self._answer_together([ticket])
+
+    def _answer_together(self, tickets: list[_Ticket[Answer]]) -> bool:
+        """Answer tickets in one batch; return whether they all have an answer or an error now."""
         images = [ticket.images for ticket in tickets]
         members = [member for ticket in tickets for member in ticket.members]
         try:
             together = images[0] if len(images) == 1 else np.concatenate(images)
             answers = self._compute(together, members, tickets[0].wanted)
-        except (EngineError, MemoryError) as error:
-            if len(tickets) == 1:
-                tickets[0].error = error
-                return
-            for ticket in tickets:  # together they may have been too large
-                self._answer([ticket])
-            return
         except BaseException as error:
+            if isinstance(error, EngineError | MemoryError) and len(tickets) > 1:
+                return False
             for ticket in tickets:
                 ticket.error = error
-            return
+            return True
         start = 0
         for ticket in tickets:
             end = start + len(ticket.members)
             ticket.answers = answers[start:end]
             start = end
+        return True
 
 
 class _Ticket(Generic[Answer]):

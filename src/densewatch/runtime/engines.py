@@ -37,11 +37,12 @@ def create_engine(
             than there are threads.
         weights: numeric type of the model file, as its description has it; an int8 network computes in int8
             whatever the precision of the rest.
-        device: `cpu`, `cuda`, `cuda:N`; `auto` is the CPU for OpenVINO, and for the others the first GPU
-            where they can use one.
+        device: `cpu`, `cuda`, `cuda:N`; `auto` is the CPU for OpenVINO and for int8, and else the first GPU
+            where the engine can use one.
 
     Raises:
-        EngineError: the engine is missing, or refuses the model, the device or a setting.
+        EngineError: the engine is missing, or refuses the model, the device or a setting; or an int8 file is
+            to run on a GPU.
         ValueError: a setting is no possible value.
     """
     check_choice("engine", engine, get_args(EngineName))
@@ -52,9 +53,15 @@ def create_engine(
     if engine == "auto":
         engine = "openvino" if importlib.util.find_spec("openvino") and not on_gpu else "onnxruntime"
     made: Engine
-    if weights == "int8" and precision == "auto" and not on_gpu:
-        # Around int8, bfloat16 is no faster, and OpenVINO (2026.4) has no kernels for some networks then.
-        precision = "float32"
+    if weights == "int8":
+        if on_gpu or engine == "tensorrt":
+            raise EngineError(
+                f"{path} is in int8, which is for CPUs: ONNX Runtime has no such convolutions on a GPU, and "
+                "computes them in float between conversions; use the float file that it was made from"
+            )
+        device = "cpu"
+        # Around int8, bfloat16 is hardly faster, and OpenVINO (2026.4) has no kernels for some networks then.
+        precision = "float32" if precision == "auto" else precision
     if engine == "openvino":
         if on_gpu:
             raise EngineError(f"OpenVINO computes on the CPU; for --device {device} use another --engine")

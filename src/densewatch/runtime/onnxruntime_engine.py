@@ -82,7 +82,7 @@ class OnnxRuntimeEngine:
             _preload(library)
             providers.insert(0, (_CUDA, _cuda_options(index, precision)))
         if tensorrt and index is not None:
-            cache = _tensorrt_cache(cache_dir, path, library.__version__)
+            cache = _tensorrt_cache(cache_dir, path, f"{library.__version__}-{self.numeric_type}")
             providers.insert(0, (_TENSORRT, _tensorrt_options(index, precision, cache)))
         self._session, used = _start(library, path, options, providers, required=device != "auto" or tensorrt)
         check_names(path, [port.name for port in (*self._session.get_inputs(), *self._session.get_outputs())])
@@ -168,12 +168,18 @@ def _tensorrt_options(index: int, precision: Precision, cache: Path | None) -> d
     return options
 
 
-def _tensorrt_cache(cache_dir: Path | None, path: Path, version: str) -> Path | None:
-    """Return a folder for what TensorRT compiles of this very file in this version, None without one."""
+def _tensorrt_cache(cache_dir: Path | None, path: Path, kind: str) -> Path | None:
+    """Return a folder for what TensorRT compiles of this very file, None without one.
+
+    Args:
+        cache_dir: of all that is compiled.
+        path: model file.
+        kind: version and numeric type; whether float32 is rounded is nowhere else in TensorRT's cache.
+    """
     if cache_dir is None:
         return None
     try:
-        folder = cache_dir / digest(path) / f"tensorrt-{version}"
+        folder = cache_dir / digest(path) / f"tensorrt-{kind}"
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _log.warning("no compiled network in %s, so every start compiles: %s", cache_dir, first_line(error))

@@ -131,7 +131,7 @@ class CudaEngine:
             return self._special
         with _cudnn(benchmark=True):
             recorded = RecordedProgram(self._special, example, self._stream, self._pool)
-        recorded.reads = list(self._anchors.kept.values())
+        recorded.reads = next(reversed(self._anchors.kept.values()))  # those of this size, used last
         return recorded
 
 

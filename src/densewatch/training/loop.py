@@ -401,4 +401,5 @@ class Trainer:
         self.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
         torch.set_rng_state(state["rng"])
         if torch.cuda.is_available() and state.get("cuda_rng"):
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+            # Of as many GPUs as are here: the run may have been saved where there were more.
+            torch.cuda.set_rng_state_all(state["cuda_rng"][: torch.cuda.device_count()])

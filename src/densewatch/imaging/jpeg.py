@@ -53,4 +53,4 @@ def is_whole_jpeg(data: bytes) -> bool:
     while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
         is_fill = data[position + 1 : position + 2] == b"\xff"
         position += 1 if is_fill else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return data.find(b"\xff\xd9", position) != -1
+    return data.rfind(b"\xff\xd9", position) != -1  # from the end, where it mostly is

@@ -13,10 +13,28 @@ from densewatch.detections import Detections
 from densewatch.live.bins import GRACE_S, HOLD_S, Bins
 from densewatch.live.clock import Clock
 from densewatch.live.results import Crossing, FrameResult, ZoneCount
-from densewatch.records import Bin, CountBin, LineBin
+from densewatch.live.settings import CameraSettings
+from densewatch.records import Bin, CountBin, LineBin, Place, share_of
 from live_scenes import BLACK, NAMES, SIZE, START
 
 T = int(START)
+
+
+def settings(*zones: str, only: tuple[str, ...] | None = None) -> CameraSettings:
+    """Return settings with these zones and the line `gate`."""
+    return CameraSettings.model_validate(
+        {
+            "source": "x",
+            "only": only,
+            "zones": {id: {"points": [[0, 0], [1, 0], [1, 1]]} for id in zones},
+            "lines": {"gate": {"start": [0, 0], "end": [1, 1], "only": ["person"]}},
+        }
+    )
+
+
+def watched(bin: Bin, place: Place, label: str | None = None) -> float:
+    """Return for which share of a bin a class was watched."""
+    return bin.observation.observed * share_of(bin.observation.watched, place, label)
 
 
 class Counter:
@@ -24,7 +42,7 @@ class Counter:
 
     def __init__(self, seconds: int = 60) -> None:
         self.clock = Clock()
-        self.bins = Bins("door", seconds, self.clock)
+        self.bins = Bins("door", settings("a", "b"), seconds, self.clock)
         self.out: list[Bin] = []
 
     def at(
@@ -163,14 +181,64 @@ def test_zones_and_classes_are_apart() -> None:
     assert rows == {(None, "person"): 2, (None, "car"): 1, ("a", "person"): 1}
 
 
+def test_a_zone_was_not_watched_before_it_was_drawn() -> None:
+    counter = Counter()
+    counter.bins.replace(settings())
+    for second in range(20):
+        counter.at(second, {"person": 4})
+    counter.bins.replace(settings("a"))
+    for second in range(20, 61):
+        counter.at(second, {"person": 4}, {"a": {"person": 4}})
+    (bin,) = counter.out
+    rows = {row.zone: (row.minimum, row.mean, row.maximum) for row in bin.counts}
+    assert rows == {None: (4, 4, 4), "a": (4, 4, 4)}
+    assert watched(bin, ("zone", None)) == pytest.approx(1)
+    assert watched(bin, ("zone", "a")) == pytest.approx(40 / 60)
+    assert watched(bin, ("zone", "b")) == 0
+    assert watched(bin, ("line", "gate"), "person") == pytest.approx(1)
+    assert watched(bin, ("line", "gate"), "car") == 0
+
+
+def test_a_zone_that_was_deleted_is_watched_no_more() -> None:
+    counter = Counter()
+    for second in range(20):
+        counter.at(second, {}, {"a": {"person": 4}, "b": {}})
+    counter.bins.replace(settings("b"))
+    for second in range(20, 61):
+        counter.at(second, {}, {"b": {}})
+    (bin,) = counter.out
+    assert [(row.zone, row.minimum, row.mean) for row in bin.counts] == [("a", 4, 4)]
+    assert watched(bin, ("zone", "a")) == pytest.approx(20 / 60)
+    assert watched(bin, ("zone", "b")) == pytest.approx(1)
+
+
+def test_a_class_was_not_watched_while_it_did_not_count() -> None:
+    counter = Counter()
+    counter.bins.replace(settings("a", only=("person",)))
+    for second in range(30):
+        # A result may come with what the settings of a moment ago let through.
+        counter.at(second, {"person": 1, "car": 9}, {"a": {}})
+    counter.bins.replace(settings("a", only=("person", "car")))
+    for second in range(30, 61):
+        counter.at(second, {"person": 1, "car": 2}, {"a": {}})
+    (bin,) = counter.out
+    rows = {row.label: (row.minimum, row.mean, row.maximum) for row in bin.counts}
+    assert rows == {"person": (1, 1, 1), "car": (2, 2, 2)}
+    for zone in (None, "a"):
+        assert watched(bin, ("zone", zone)) == pytest.approx(1)
+        assert watched(bin, ("zone", zone), "person") == pytest.approx(1)
+        assert watched(bin, ("zone", zone), "car") == pytest.approx(0.5)
+        assert watched(bin, ("zone", zone), "dog") == 0
+
+
 def test_crossings_are_in_the_bin_of_their_frame() -> None:
     counter = Counter()
-    into, out = Crossing("a", "in", "person", 1), Crossing("a", "out", "person", 2)
+    into, out = Crossing("gate", "in", "person", 1), Crossing("gate", "out", "person", 2)
     counter.at(59.9, crossings=(into, into, out))
     counter.at(60.1, crossings=(into,))
     first, second = counter.close()
     observed = first.observation.observed
-    assert first.lines == (LineBin("door", "a", "person", T, 60, 2, 1, observed),)
+    assert first.lines == (LineBin("door", "gate", "person", T, 60, 2, 1, observed),)
     assert (second.lines[0].entered, second.lines[0].left) == (1, 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from densewatch.live.analysis import Analysis
 from densewatch.live.recorder import Recorder
 from densewatch.live.settings import CameraSettings
-from densewatch.records import Bin, Event
+from densewatch.records import Bin, Event, Place, share_of
 from live_scenes import NAMES, START, Walker, around, detections, play, result
 
 SETTINGS = CameraSettings.model_validate(
@@ -92,6 +92,22 @@ def test_new_settings_end_the_events_of_zones_that_are_gone() -> None:
     assert [event.zone for event in desk.events if event.end_time is not None] == ["right"]
     assert desk.events[-1].label == "chair"
     assert desk.events[-1].snapshot is None
+
+
+def test_what_is_drawn_later_was_not_watched_before() -> None:
+    bare = CameraSettings(source="x")
+    desk = Desk(bare)
+    desk.play([Walker(0, 100, (0.6, 0.5), (0.9, 0.5))], 14)
+    desk.analysis.replace(SETTINGS)
+    desk.recorder.replace(SETTINGS)
+    desk.play([Walker(0, 100, (0.6, 0.5), (0.9, 0.5))], 10, start=14)
+    desk.recorder.close()
+    places: list[Place] = [("zone", None), ("zone", "right"), ("line", "middle")]
+    shares = [
+        [round(share_of(bin.observation.watched, place, "person"), 1) for place in places]
+        for bin in desk.bins
+    ]
+    assert shares == [[1, 0, 0], [1, 0.6, 0.6], [1, 1, 1]]
 
 
 def test_closing_twice_is_closing_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from densewatch.records import Bin, CountBin
+from densewatch.records import Bin, CountBin, Place, Subject, Watched, share_of
 from densewatch.store.bins import checked, merge_bins
 from densewatch.store.counts import (
+    MAX_POINTS,
     CountPoint,
     CountQuery,
     CountSeries,
@@ -21,6 +23,7 @@ from densewatch.store.counts import (
 )
 from densewatch.store.errors import RefusedError
 from densewatch.store.store import Store
+from densewatch.store.watched import from_text, to_text
 from store_samples import NOON, make_bin
 
 pytest_plugins = ["store_fixtures"]
@@ -32,6 +35,15 @@ def five_minutes(**changes: object) -> CountQuery:
 
 def ask(store: Store, **changes: object) -> CountSeries:
     return store.counts(five_minutes(**changes))
+
+
+PICTURE, TILL, GATE = Subject(("zone", None)), Subject(("zone", "till")), Subject(("line", "gate"))
+PEOPLE_AT_TILL = Subject(("zone", "till"), ("person",))
+
+
+def watching(part: Bin, watched: Watched) -> Bin:
+    """Return the bin of a camera that knows what it watched."""
+    return replace(part, observation=replace(part.observation, watched=watched))
 
 
 def test_a_series_has_zeros_where_nobody_was_and_gaps_where_nobody_looked(store: Store) -> None:
@@ -75,6 +87,120 @@ def test_bins_begin_where_their_length_divides_the_time(store: Store) -> None:
     store.add_bin(make_bin(NOON, 1.0, {"person": (1, 1.0, 1)}))
     found = ask(store, start=NOON + 90.5, end=NOON + 130.0, seconds=60)
     assert list(found.observed) == [NOON + 60, NOON + 120]
+
+
+def test_a_zone_has_gaps_before_it_was_drawn(store: Store) -> None:
+    for minute in range(2):
+        store.add_bin(watching(make_bin(NOON + minute * 60), {PICTURE: 1.0}))
+    four = make_bin(NOON + 120, 1.0, {"person": (4, 4.0, 4)}, zone="till")
+    store.add_bin(watching(four, {PICTURE: 1.0, TILL: 1.0}))
+    found = ask(store, zone="till", end=NOON + 180)
+    assert list(found.observed.values()) == [0.0, 0.0, 1.0]
+    gap = (0.0, None, None, None)
+    assert found.series["person"] == (
+        CountPoint(NOON, *gap),
+        CountPoint(NOON + 60, *gap),
+        CountPoint(NOON + 120, 1.0, 4, 4.0, 4),
+    )
+    joined = ask(store, zone="till", end=NOON + 180, seconds=180)
+    assert joined.observed == {NOON: pytest.approx(1 / 3)}
+    assert joined.series["person"] == (CountPoint(NOON, pytest.approx(1 / 3), 4, 4.0, 4),)  # type: ignore[arg-type]
+    assert list(ask(store, end=NOON + 180).observed.values()) == [1.0, 1.0, 1.0]
+
+
+def test_a_zone_that_was_drawn_within_a_bin_counts_from_then_on(store: Store) -> None:
+    half = make_bin(NOON, 0.5, {"person": (4, 4.0, 6)}, zone="till")
+    store.add_bin(watching(half, {PICTURE: 1.0, TILL: 0.5}))
+    whole = make_bin(NOON + 60, 1.0, {"person": (1, 2.0, 3)}, zone="till")
+    store.add_bin(watching(whole, {PICTURE: 1.0, TILL: 1.0}))
+    store.add_bin(watching(make_bin(NOON + 120, 0.0), {}))
+    assert ask(store, zone="till", seconds=300).series["person"] == (
+        CountPoint(NOON, pytest.approx(75 / 300), 1, pytest.approx((15 * 4 + 60 * 2) / 75), 6),  # type: ignore[arg-type]
+    )
+
+
+def test_a_line_has_gaps_before_it_was_drawn(store: Store) -> None:
+    # A zone of the same id was no line.
+    before = {PICTURE: 1.0, Subject(("zone", "gate")): 1.0}
+    store.add_bin(watching(make_bin(NOON), before))
+    crossed = make_bin(NOON + 60, 1.0, lines={"person": (2, 1)})
+    store.add_bin(watching(crossed, {PICTURE: 1.0, GATE: 0.25}))
+    store.add_bin(watching(make_bin(NOON + 120), {PICTURE: 1.0, GATE: 1.0}))
+    found = store.crossings(CrossingQuery("door", "gate", NOON, NOON + 180, 60))
+    assert found.observed == {NOON: 0.0, NOON + 60: 0.25, NOON + 120: 1.0}
+    assert found.series["person"] == (
+        CrossingPoint(NOON, 0.0, None, None),
+        CrossingPoint(NOON + 60, 0.25, 2, 1),
+        CrossingPoint(NOON + 120, 1.0, 0, 0),
+    )
+
+
+def test_a_class_has_gaps_while_it_did_not_count(store: Store) -> None:
+    people = make_bin(NOON, 1.0, {"person": (1, 1.0, 1)}, zone="till")
+    store.add_bin(watching(people, {PICTURE: 1.0, PEOPLE_AT_TILL: 1.0}))
+    both = make_bin(NOON + 60, 1.0, {"person": (1, 1.0, 1), "dog": (2, 2.0, 2)}, zone="till")
+    store.add_bin(watching(both, {PICTURE: 1.0, PEOPLE_AT_TILL: 0.5, TILL: 0.5}))
+    found = ask(store, zone="till", end=NOON + 120)
+    assert found.observed == {NOON: 1.0, NOON + 60: 1.0}
+    assert found.series["dog"] == (
+        CountPoint(NOON, 0.0, None, None, None),
+        CountPoint(NOON + 60, 0.5, 2, 2.0, 2),
+    )
+    assert [point.observed for point in found.series["person"]] == [1.0, 1.0]
+    assert ask(store, zone="till", end=NOON + 120, label="dog").observed == {NOON: 0.0, NOON + 60: 0.5}
+    joined = ask(store, zone="till", end=NOON + 120, seconds=120).series["dog"]
+    assert joined == (CountPoint(NOON, 0.25, 2, 2.0, 2),)
+
+
+def test_bins_that_do_not_know_what_was_watched_are_read_as_ever(store: Store) -> None:
+    store.add_bin(make_bin(NOON))
+    store.add_bin(watching(make_bin(NOON + 60), {PICTURE: 1.0}))
+    till = make_bin(NOON + 120, 1.0, {"person": (4, 4.0, 4)}, zone="till")
+    store.add_bin(watching(till, {PICTURE: 1.0, TILL: 1.0}))
+    found = ask(store, zone="till", end=NOON + 180)
+    assert list(found.observed.values()) == [1.0, 0.0, 1.0]
+    assert found.series["person"][0] == CountPoint(NOON, 1.0, 0, 0.0, 0)
+    joined = ask(store, zone="till", end=NOON + 180, seconds=180).series["person"]
+    assert joined == (CountPoint(NOON, pytest.approx(2 / 3), 0, 2.0, 4),)  # type: ignore[arg-type]
+
+
+def test_a_restart_with_a_new_zone_within_a_bin_is_merged(store: Store) -> None:
+    store.add_bin(watching(make_bin(NOON, 0.25, {"person": (9, 9.0, 9)}), {PICTURE: 1.0}))
+    store.add_bin(watching(make_bin(NOON, 0.0), {}))
+    later = make_bin(NOON, 0.75, {"person": (2, 3.0, 5)}, zone="till", lines={"person": (1, 0)})
+    store.add_bin(watching(later, {PICTURE: 1.0, TILL: 1.0, GATE: 1.0}))
+    assert ask(store, zone="till").series["person"][0] == CountPoint(NOON, 0.75, 2, 3.0, 5)
+    assert ask(store).series["person"][0] == CountPoint(NOON, 1.0, 0, 2.25, 9)
+    crossed = store.crossings(CrossingQuery("door", "gate", NOON, NOON + 60, 60)).series["person"]
+    assert crossed == (CrossingPoint(NOON, 0.75, 1, 0),)
+
+
+def test_an_update_within_a_bin_keeps_what_was_counted_before(store: Store) -> None:
+    """The part of before the update does not know what it watched: what the other part did, and no more."""
+    store.add_bin(make_bin(NOON, 0.5, {"person": (2, 2.0, 2)}, zone="till"))
+    part = make_bin(NOON, 0.25, {"person": (4, 5.0, 6)}, zone="till")
+    store.add_bin(watching(part, {PICTURE: 1.0, TILL: 1.0}))
+    assert ask(store, zone="till").series["person"][0] == CountPoint(NOON, 0.75, 2, 3.0, 6)
+    store.add_bin(make_bin(NOON + 60, 0.5, {"person": (9, 9.0, 9)}, zone="till", lines={"person": (9, 9)}))
+    store.add_bin(watching(make_bin(NOON + 60, 0.25), {PICTURE: 1.0}))
+    assert ask(store, zone="till", seconds=300).series["person"][0].maximum == 6
+    assert store.crossings(CrossingQuery("door", "gate", NOON, NOON + 300, 300)).series == {}
+
+
+def test_what_was_not_watched_claims_nothing(store: Store) -> None:
+    part = make_bin(NOON, 1.0, {"person": (4, 4.0, 4)}, zone="till", lines={"person": (1, 1)})
+    store.add_bin(watching(part, {PICTURE: 1.0, Subject(("line", "gate"), ("dog",)): 1.0}))
+    assert ask(store, zone="till").series == {}
+    assert store.crossings(CrossingQuery("door", "gate", NOON, NOON + 60, 60)).series == {}
+
+
+def test_what_was_watched_is_the_same_text_for_the_same() -> None:
+    watched = {Subject(("line", 'a"b'), ("ä, {b}", "c")): 0.1, PICTURE: 1.0, TILL: 0.0}
+    text = to_text(watched)
+    assert text == to_text(dict(reversed(watched.items())))
+    assert from_text(text) == watched
+    assert from_text(to_text(None)) is None
+    assert from_text(to_text({})) == {}
 
 
 def test_zones_and_cameras_are_apart(store: Store) -> None:
@@ -145,6 +271,9 @@ def test_what_was_not_observed_claims_nothing(store: Store) -> None:
         make_bin(observed=float("nan")),
         make_bin(seconds=0),
         make_bin(counts={"person": (0, float("nan"), 1)}),
+        watching(make_bin(), {PICTURE: -0.1}),
+        watching(make_bin(), {PICTURE: 1.1}),
+        watching(make_bin(), {PICTURE: float("nan")}),
         replace(make_bin(), counts=make_bin(NOON + 60, counts={"person": (0, 0.0, 1)}).counts),
         replace(make_bin(), lines=make_bin(camera="other", lines={"person": (0, 1)}).lines),
     ],
@@ -185,6 +314,20 @@ def test_the_most_bins_of_a_query_are_given(store: Store) -> None:
     assert len(ask(store, end=NOON + 60 * 5000).observed) == 5000
 
 
+def test_too_many_bins_of_too_many_classes_are_refused(store: Store) -> None:
+    classes = [f"class{number}" for number in range(81)]
+    store.add_bin(make_bin(NOON, 1.0, dict.fromkeys(classes, (1, 1.0, 1))))
+    store.add_bin(make_bin(NOON + 60, 1.0, lines=dict.fromkeys(classes, (1, 0))))
+    # A day of minutes for the classes of COCO is given.
+    assert len(ask(store, end=NOON + 60 * (MAX_POINTS // 81)).series) == 81
+    words = r"there are 1482 bins of 60 s for each of 81 classes; at most 120000 in all .* for one class"
+    with pytest.raises(ValueError, match=words):
+        ask(store, end=NOON + 60 * 1482)
+    with pytest.raises(ValueError, match=words):
+        store.crossings(CrossingQuery("door", "gate", NOON, NOON + 60 * 1482, 60))
+    assert len(ask(store, end=NOON + 60 * 1482, label="class0").series["class0"]) == 1482
+
+
 # Properties. A fine bin is a second of a minute: whether it was seen, and how many people there were then.
 
 SECONDS = 12
@@ -192,16 +335,26 @@ Fine = list[int | None]
 fine = st.lists(st.none() | st.integers(0, 5), min_size=SECONDS, max_size=SECONDS)
 
 
-def part_of(seen: Fine) -> Bin:
-    """Return the bin that sums up some seconds of a bin; None is a second in which nobody looked."""
-    counts = [count for count in seen if count is not None]
-    observed = len(counts) / SECONDS
+def part_of(seen: Fine, drawn: Sequence[bool] = (True,) * SECONDS) -> Bin:
+    """Return the bin that sums up some seconds of a bin.
+
+    Args:
+        seen: how many there were; None is a second in which nobody looked.
+        drawn: whether the zone existed.
+    """
+    counts = [count for count, is_drawn in zip(seen, drawn, strict=True) if is_drawn and count is not None]
+    observed = sum(count is not None for count in seen)
     rows = {"person": (min(counts), sum(counts) / len(counts), max(counts))} if any(counts) else {}
-    return make_bin(NOON, observed, rows, seconds=SECONDS)
+    part = make_bin(NOON, observed / SECONDS, rows, zone="till", seconds=SECONDS)
+    return watching(part, {TILL: len(counts) / observed} if counts else {})
 
 
 def assert_same(one: Bin, other: Bin) -> None:
     assert one.observation.observed == pytest.approx(other.observation.observed)
+    places: list[Place] = [("zone", None), ("zone", "till")]
+    for place in places:
+        shares = [share_of(part.observation.watched, place, "person") for part in (one, other)]
+        assert shares[0] == pytest.approx(shares[1])
     rows: list[dict[str, CountBin]] = [{row.label: row for row in part.counts} for part in (one, other)]
     assert rows[0].keys() == rows[1].keys()
     for label, row in rows[0].items():
@@ -209,16 +362,21 @@ def assert_same(one: Bin, other: Bin) -> None:
         assert row.mean == pytest.approx(rows[1][label].mean)
 
 
-@given(fine, st.lists(st.integers(0, 3), min_size=SECONDS, max_size=SECONDS), st.randoms())
+@given(
+    fine,
+    st.lists(st.integers(0, 3), min_size=SECONDS, max_size=SECONDS),
+    st.lists(st.booleans(), min_size=SECONDS, max_size=SECONDS),
+    st.randoms(),
+)
 def test_merging_parts_in_any_order_equals_the_whole(
-    seen: Fine, owners: list[int], chance: random.Random
+    seen: Fine, owners: list[int], drawn: list[bool], chance: random.Random
 ) -> None:
     parts = [
-        part_of([count if owner == each else None for count, owner in zip(seen, owners, strict=True)])
+        part_of([count if owner == each else None for count, owner in zip(seen, owners, strict=True)], drawn)
         for each in range(4)
     ]
     chance.shuffle(parts)
-    assert_same(reduce(merge_bins, map(checked, parts)), checked(part_of(seen)))
+    assert_same(reduce(merge_bins, map(checked, parts)), checked(part_of(seen, drawn)))
     assert_same(merge_bins(parts[0], parts[1]), merge_bins(parts[1], parts[0]))
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from densewatch.records import Subject, Watched
 from densewatch.store.counts import CountQuery, CrossingQuery
 from densewatch.store.events import EventQuery
 from densewatch.store.export import Format
@@ -46,6 +48,19 @@ def test_counts(store: Store, format: Format) -> None:
         ["door", "till", "person", "2026-01-01T12:00:00.000Z", f"{NOON}", "60", "0.5", "1", "1.5", "2"],
         ["door", "till", "person", "2026-01-01T12:01:00.000Z", f"{NOON + 60}", "60", "0.0", "", "", ""],
     ]
+
+
+def test_what_was_not_watched_has_no_numbers(store: Store) -> None:
+    watches: list[Watched] = [{}, {Subject(("zone", "till"), ("person",)): 0.5}]
+    for minute, watched in enumerate(watches):
+        part = make_bin(NOON + minute * 60)
+        observation = replace(part.observation, watched=watched)
+        store.add_bin(replace(part, observation=observation))
+    query = CountQuery("door", NOON, NOON + 120, 60, zone="till")
+    for label, shares in ((None, ["0.0", "0.5"]), ("person", ["0.0", "0.5"]), ("dog", ["0.0", "0.0"])):
+        rows = read(store.export_counts(replace(query, label=label), "csv"), "csv")
+        assert [row["observed"] for row in rows] == shares
+        assert [row["minimum"] for row in rows] == ["" if share == "0.0" else "0" for share in shares]
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])

@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from densewatch.store.counts import CountPoint, CountQuery, CrossingPoint, CrossingQuery
 from densewatch.store.errors import StoreError
 from densewatch.store.schema import Base
 from densewatch.store.store import Store
@@ -46,6 +48,33 @@ def test_a_store_opens_again_with_all_that_was_in_it(open_store: OpenStore) -> N
     assert open_store().event("one") is not None
 
 
+def test_an_older_store_is_brought_up_to_date_and_read_as_ever(open_store: OpenStore, url: str) -> None:
+    old = open_store()
+    old.add_bin(make_bin(NOON, 0.5, {"person": (1, 1.5, 2)}, zone="till", lines={"person": (1, 2)}))
+    old.close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE observations DROP COLUMN watched"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    engine.dispose()
+    store = open_store()
+    query = CountQuery("door", NOON, NOON + 60, 60, zone="till")
+    assert store.counts(query).series["person"] == (CountPoint(NOON, 0.5, 1, 1.5, 2),)
+    assert store.counts(replace(query, zone="other")).observed == {NOON: 0.5}
+    crossings = store.crossings(CrossingQuery("door", "gate", NOON, NOON + 60, 60))
+    assert crossings.series["person"] == (CrossingPoint(NOON, 0.5, 1, 2),)
+
+
+def test_who_reads_sees_one_state(store: Store) -> None:
+    count = text("SELECT count(*) FROM events")
+    with store._database.reading() as connection:
+        assert connection.execute(count).scalar_one() == 0
+        store.add_event(make_event())
+        assert connection.execute(count).scalar_one() == 0
+    with store._database.reading() as connection:
+        assert connection.execute(count).scalar_one() == 1
+
+
 def test_many_may_open_a_new_store_at_once(open_store: OpenStore) -> None:
     failed = []
 
@@ -69,7 +98,7 @@ def test_a_newer_database_is_refused_in_words(open_store: OpenStore, url: str) -
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    with pytest.raises(StoreError, match=r"made by a newer densewatch: its tables are version 9999, .*0001"):
+    with pytest.raises(StoreError, match=r"made by a newer densewatch: its tables are version 9999, .*0002"):
         open_store()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from densewatch.records import Event
+from densewatch.store.audit import FAILED_SIGN_IN
 from densewatch.store.counts import CountQuery
 from densewatch.store.events import EventQuery
 from densewatch.store.retention import DAY_S, Retention
@@ -34,10 +37,13 @@ def add_days(store: Store, days: int, snapshot: bytes | None = None) -> None:
     """Put an event and a bin into each of the last days, `day0` is the newest."""
     for day in range(days):
         begun = NOON - day * int(DAY_S)
-        store.add_event(
-            make_event(f"day{day}", start_time=float(begun), end_time=NOON + 1.0, snapshot=snapshot)
-        )
+        store.add_event(ended_event(f"day{day}", float(begun), snapshot=snapshot))
         store.add_bin(make_bin(begun, 1.0, {"person": (1, 1.0, 1)}, lines={"person": (1, 0)}))
+
+
+def ended_event(id: str, start: float, **changes: Any) -> Event:
+    """Return an event that was over a second after its beginning."""
+    return make_event(id, start_time=start, end_time=start + 1.0, **changes)
 
 
 def events(store: Store) -> list[str]:
@@ -78,8 +84,48 @@ def test_ages_are_apart(store: Store) -> None:
 
 
 def test_it_goes_in_pieces(store: Store) -> None:
-    store.write([make_event(f"old{i}", start_time=NOON - 9 * DAY_S) for i in range(450)], [])
+    store.write([ended_event(f"old{i}", NOON - 9 * DAY_S) for i in range(450)], [])
     assert clean(store, events_days=1.0) >= 3
+    assert events(store) == []
+
+
+def test_what_lasts_stays_and_goes_by_its_end(store: Store, clock: Clock) -> None:
+    parked = make_event("parked", start_time=NOON - 40 * DAY_S, snapshot=b"picture")
+    store.write([parked, ended_event("gone", NOON - 40 * DAY_S, snapshot=b"picture")], [])
+    limits = {"events_days": 30.0, "snapshots_days": 14.0}
+    clean(store, **limits)
+    assert events(store) == pictures(store) == ["parked"]
+    # Its end writes it again: that it began long ago must not delete it in the next round.
+    store.add_event(replace(parked, end_time=float(NOON)))
+    clock.now += 13 * DAY_S
+    clean(store, **limits)
+    assert events(store) == pictures(store) == ["parked"]
+    clock.now += 2 * DAY_S
+    clean(store, **limits)
+    assert (events(store), pictures(store)) == (["parked"], [])
+    clock.now += 16 * DAY_S
+    clean(store, **limits)
+    assert events(store) == []
+
+
+def test_too_much_takes_nothing_of_what_lasts(store: Store) -> None:
+    store.write([make_event("parked", start_time=NOON - 40 * DAY_S, snapshot=b"picture")], [])
+    store.write([ended_event("gone", NOON - 9.0, snapshot=b"picture")], [])
+    clean(store, max_bytes=1)
+    assert pictures(store) == ["parked"]
+    assert events(store) == (["parked"] if store._database.is_sqlite else ["gone", "parked"])
+
+
+@pytest.mark.parametrize("limits", [{"events_days": 30.0}, {"max_bytes": 1}])
+def test_what_nobody_ends_goes_at_last(store: Store, clock: Clock, limits: dict[str, float]) -> None:
+    if "max_bytes" in limits and not store._database.is_sqlite:
+        pytest.skip("the size of PostgreSQL's data deletes no events")
+    store.add_event(make_event("orphan"))
+    clock.now += 89 * DAY_S
+    clean(store, **limits)
+    assert events(store) == ["orphan"]
+    clock.now += 32 * DAY_S
+    clean(store, **limits)
     assert events(store) == []
 
 
@@ -96,10 +142,8 @@ def test_after_pictures_events_go_and_counts_last(tmp_path: Path, clock: Clock) 
     empty = store._database.used_bytes()
     for start in range(0, 4000, 1000):
         some = range(start, start + 1000)
-        store.write(
-            [make_event(f"e{i}", start_time=NOON - i) for i in some], [make_bin(NOON + i * 60) for i in some]
-        )
-    store.add_event(make_event("pictured", start_time=NOON + 1.0, snapshot=b"x" * 1000))
+        store.write([ended_event(f"e{i}", NOON - i) for i in some], [make_bin(NOON + i * 60) for i in some])
+    store.add_event(ended_event("pictured", NOON + 1.0, snapshot=b"x" * 1000))
     full = store._database.used_bytes()
     clean(store, max_bytes=(empty + full) // 2)
     assert pictures(store) == []
@@ -123,9 +167,7 @@ def test_the_file_shrinks(tmp_path: Path, clock: Clock) -> None:
     file = tmp_path / "densewatch.db"
     store = Store.open(f"sqlite:///{file}", tmp_path / "media", clock=clock)
     for start in range(0, 20_000, 2000):
-        store.write(
-            [make_event(f"e{i}", start_time=NOON - 9 * DAY_S) for i in range(start, start + 2000)], []
-        )
+        store.write([ended_event(f"e{i}", NOON - 9 * DAY_S) for i in range(start, start + 2000)], [])
     store.close()
     full = file.stat().st_size
     store = Store.open(f"sqlite:///{file}", tmp_path / "media", clock=clock)
@@ -144,7 +186,7 @@ def test_a_file_that_cannot_shrink_does_not_keep_retention_busy(tmp_path: Path, 
     store = Store.open(f"sqlite:///{file}", tmp_path / "media", clock=clock)
     for start in range(0, 8000, 2000):
         some = range(start, start + 2000)
-        store.write([make_event(f"e{i}", start_time=NOON - 9 * DAY_S) for i in some], [])
+        store.write([ended_event(f"e{i}", NOON - 9 * DAY_S) for i in some], [])
     pieces = store.cleaner(Retention(**{**FOR_EVER, "events_days": 1.0})).round()
     assert len(list(islice(pieces, 200))) < 200
     store.close()
@@ -164,6 +206,18 @@ def test_small_tables_are_kept_small(store: Store, clock: Clock, monkeypatch: py
     monkeypatch.setattr("densewatch.store.retention.MAX_AUDIT_ROWS", 7)
     clean(store)
     assert rows(store, "audit") == 7
+
+
+def test_failed_sign_ins_push_out_only_each_other(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("densewatch.store.retention.MAX_AUDIT_ROWS", 30)
+    store.audit("ada", "user added", "eve")
+    for number in range(50):
+        store.audit(f"stranger{number}", FAILED_SIGN_IN)
+    store.audit("ada", "signed in")
+    clean(store)
+    entries = store.audit_entries()
+    assert [entry.what for entry in entries] == ["signed in", *[FAILED_SIGN_IN] * 3, "user added"]
+    assert [entry.who for entry in entries[1:4]] == ["stranger49", "stranger48", "stranger47"]
 
 
 def test_files_that_no_event_knows_are_swept_up(store: Store, clock: Clock) -> None:

@@ -318,7 +318,7 @@ def test_a_mistake_in_the_thread_is_told_and_survived(
 
 
 def test_retention_works_in_the_writers_thread(store: Store) -> None:
-    old = make_event("old", start_time=NOON - 9 * 86400.0)
+    old = make_event("old", start_time=NOON - 9 * 86400.0, end_time=float(NOON - 8 * 86400))
     with writing(
         store, replace(QUICK, clean_every_s=0.05), retention=replace(FOR_EVER, events_days=1.0)
     ) as writer:
@@ -334,7 +334,7 @@ def test_retention_works_while_much_is_written(store: Store) -> None:
     with writing(
         store, replace(QUICK, interval_s=0.0, clean_every_s=0.0), retention=replace(FOR_EVER, events_days=1.0)
     ) as writer:
-        store.add_event(make_event("old", start_time=NOON - 9 * 86400.0))
+        store.add_event(make_event("old", start_time=NOON - 9 * 86400.0, end_time=float(NOON - 8 * 86400)))
 
         def add() -> None:
             number = 0

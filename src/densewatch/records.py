@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,6 +48,32 @@ class Event:
     snapshot: bytes | None = None
 
 
+Place = tuple[Literal["zone", "line"], str | None]
+"""A zone or a line, by its id; the zone None is the whole picture."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to watch.
+
+    Attributes:
+        place: where.
+        only: names of the classes that count there; None is all.
+    """
+
+    place: Place
+    only: tuple[str, ...] | None = None
+
+    def counts(self, label: str) -> bool:
+        """Return whether a class counts."""
+        return self.only is None or label in self.only
+
+
+Watched = Mapping[Subject, float]
+"""For how much of a bin's observed time each subject was watched, as a share of that time; subjects that are
+not named were not watched. One place has several subjects where its classes changed within the bin."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """How much of a time bin a camera really delivered; the truth that counts are read against.
@@ -56,12 +83,32 @@ class Observation:
         start_time: Unix seconds, a multiple of `seconds`.
         seconds: length of the bin.
         observed: share of the bin, 0 to 1, in which pictures were seen. 0 is "no data", never "nobody there".
+        watched: what was watched of that: of a zone, a line or a class that was added later there is no data.
+            None where that is not known, as in bins of before this was kept: it counts as all watched.
     """
 
     camera: str
     start_time: int
     seconds: int
     observed: float
+    watched: Watched | None = None
+
+
+def share_of(watched: Watched | None, place: Place, label: str | None) -> float:
+    """Return for how much of the observed time a class was watched in a place.
+
+    Args:
+        watched: None is everything, all the time.
+        place: where.
+        label: class name; None is whatever counted there.
+    """
+    if watched is None:
+        return 1.0
+    return sum(
+        share
+        for subject, share in watched.items()
+        if subject.place == place and (label is None or subject.counts(label))
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from densewatch.live.clock import Clock
 from densewatch.live.results import FrameResult
-from densewatch.records import Bin, CountBin, LineBin, Observation
+from densewatch.live.settings import CameraSettings
+from densewatch.records import Bin, CountBin, LineBin, Observation, Place, Subject, share_of
 
 HOLD_S = 2.0
 """A frame speaks for the time until the next one, if that comes within this time."""
@@ -21,7 +22,7 @@ _MOST_EMPTY = (
     60  # bins in a row without data; after a longer pause, as of a computer that slept, the rest is left out
 )
 
-_Place = tuple[str | None, str]
+_Counted = tuple[str | None, str]
 """Zone, None for the whole picture, and class name."""
 
 
@@ -40,7 +41,8 @@ class _Open:
 
     start: int
     seen_s: float = 0.0
-    counts: dict[_Place, _Count] = field(default_factory=dict)
+    watched_s: dict[Subject, float] = field(default_factory=dict)
+    counts: dict[_Counted, _Count] = field(default_factory=dict)
     crossings: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
 
@@ -48,14 +50,16 @@ class Bins:
     """Collects one camera's counts in bins of equal length, which begin at multiples of it.
 
     A frame's counts hold until the next frame. Where that comes later than two seconds and three usual
-    intervals, the frame speaks for one usual interval only: the rest of the gap was not observed.
+    intervals, the frame speaks for one usual interval only: the rest of the gap was not observed. A frame
+    speaks for the zones, lines and classes of its moment: before they were drawn, nobody watched them.
     """
 
-    def __init__(self, camera: str, seconds: int, clock: Clock) -> None:
+    def __init__(self, camera: str, settings: CameraSettings, seconds: int, clock: Clock) -> None:
         """Begin; the first bin is that of the first frame or tick.
 
         Args:
             camera: the camera's id.
+            settings: the camera's.
             seconds: length of a bin.
             clock: the camera's, already at the frame that is added.
         """
@@ -64,8 +68,14 @@ class Bins:
         self._clock = clock
         self._open: _Open | None = None
         self._last: float | None = None
-        self._state: dict[_Place, int] = {}
+        self._state: dict[_Counted, int] = {}
+        self._watching: Mapping[Place, Subject] = {}
         self._behind_s = 0.0
+        self.replace(settings)
+
+    def replace(self, settings: CameraSettings) -> None:
+        """Take over new settings; they hold from the next frame on."""
+        self._subjects = _subjects(settings)
 
     def add(self, result: FrameResult) -> list[Bin]:
         """Go on to a frame and return the bins that are over with it."""
@@ -74,7 +84,8 @@ class Bins:
         done += self._observe(time)
         done += self._go_to(time)
         self._last = time
-        self._state = _state(result)
+        self._watching = self._subjects
+        self._state = {key: number for key, number in _state(result).items() if self._watches(key)}
         self._cross(result)
         return done
 
@@ -147,15 +158,23 @@ class Bins:
 
     def _count(self, bin: _Open, seconds: float) -> None:
         """Let the last frame's counts hold for so long."""
-        for place in self._state.keys() | bin.counts.keys():
-            number = self._state.get(place, 0)
-            count = bin.counts.get(place)
+        for key in filter(self._watches, self._state.keys() | bin.counts.keys()):
+            number = self._state.get(key, 0)
+            count = bin.counts.get(key)
             if count is None:
-                # Nobody was there in what was observed before.
-                count = bin.counts[place] = _Count(number if bin.seen_s == 0 else 0, number)
+                # Nobody was there in what was watched before.
+                count = bin.counts[key] = _Count(0 if _watched_s(bin, key) else number, number)
             count.minimum, count.maximum = min(count.minimum, number), max(count.maximum, number)
             count.total += number * seconds
+        for subject in self._watching.values():
+            bin.watched_s[subject] = bin.watched_s.get(subject, 0.0) + seconds
         bin.seen_s += seconds
+
+    def _watches(self, counted: _Counted) -> bool:
+        """Return whether the last frame speaks for a class in a zone."""
+        zone, label = counted
+        subject = self._watching.get(("zone", zone))
+        return subject is not None and subject.counts(label)
 
     def _cross(self, result: FrameResult) -> None:
         for crossing in result.crossings:
@@ -173,7 +192,7 @@ class Bins:
                 bin.start,
                 self._seconds,
                 count.minimum,
-                min(max(count.total / bin.seen_s, count.minimum), count.maximum),
+                min(max(count.total / _watched_s(bin, (zone, label)), count.minimum), count.maximum),
                 count.maximum,
                 observed,
             )
@@ -183,10 +202,28 @@ class Bins:
             LineBin(self._camera, line, label, bin.start, self._seconds, entered, left, observed)
             for (line, label), (entered, left) in bin.crossings.items()
         )
-        return Bin(Observation(self._camera, bin.start, self._seconds, observed), tuple(counts), tuple(lines))
+        watched = {subject: watched_s / bin.seen_s for subject, watched_s in bin.watched_s.items()}
+        whole = Observation(self._camera, bin.start, self._seconds, observed, watched)
+        return Bin(whole, tuple(counts), tuple(lines))
 
 
-def _state(result: FrameResult) -> dict[_Place, int]:
+def _subjects(settings: CameraSettings) -> dict[Place, Subject]:
+    """Return what is watched with these settings; zones and lines count the camera's classes or their own."""
+    parts: dict[Place, tuple[str, ...] | None] = {("zone", None): settings.only}
+    parts |= {("zone", id): zone.only or settings.only for id, zone in settings.zones.items()}
+    parts |= {("line", id): line.only or settings.only for id, line in settings.lines.items()}
+    return {
+        place: Subject(place, None if only is None else tuple(sorted(only))) for place, only in parts.items()
+    }
+
+
+def _watched_s(bin: _Open, counted: _Counted) -> float:
+    """Return for how many seconds of a bin so far a class was watched in a zone."""
+    zone, label = counted
+    return share_of(bin.watched_s, ("zone", zone), label)
+
+
+def _state(result: FrameResult) -> dict[_Counted, int]:
     """Return how many of each class are in each place."""
     places: list[tuple[str | None, Mapping[str, int]]] = [(None, result.counts)]
     places += [(id, zone.counts) for id, zone in result.zones.items()]

@@ -35,12 +35,13 @@ class Recorder:
         """
         self._clock = Clock()
         self._events = Events(camera, settings, self._clock, on_event)
-        self._bins = Bins(camera, bin_seconds, self._clock)
+        self._bins = Bins(camera, settings, bin_seconds, self._clock)
         self._on_bin = on_bin
 
     def replace(self, settings: CameraSettings) -> None:
         """Take over new settings."""
         self._events.replace(settings)
+        self._bins.replace(settings)
 
     def add(self, result: FrameResult) -> None:
         """Go on to a frame."""

@@ -14,6 +14,9 @@ from densewatch.store.schema import AuditRow
 MAX_ENTRIES = 1000
 """Most entries of one page."""
 
+FAILED_SIGN_IN = "sign-in failed"
+"""`what` of the entries that strangers cause; they have a bound of their own."""
+
 _NAME_CHARACTERS = 64
 _DETAIL_CHARACTERS = 1000
 _HIGHEST_ID = 2**31 - 1

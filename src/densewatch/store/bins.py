@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, delete, insert, select, tuple_
 
-from densewatch.records import Bin, CountBin, LineBin, Observation
+from densewatch.records import Bin, CountBin, LineBin, Observation, share_of
 from densewatch.store.schema import WHOLE_PICTURE, CountBinRow, LineBinRow, ObservationRow
+from densewatch.store.watched import from_text, merge_watched, to_text
 
 Key = tuple[str, int, int]
 """Camera, start time and length of a bin."""
@@ -20,18 +21,20 @@ _KEY = tuple_(ObservationRow.camera, ObservationRow.start_time, ObservationRow.s
 def merge_bins(first: Bin, second: Bin) -> Bin:
     """Join two parts of the same time bin, as a restart within the bin leaves them.
 
-    The shares observed are added, and capped at 1; means are weighted by them. A class that one part lacks
-    was not there in it: its minimum is 0.
+    The shares observed are added, and capped at 1; means are weighted by the time that a class was watched in
+    a zone. A class that one part watched and lacks was not there in it: its minimum is 0.
 
     Args:
         first: one part; its camera, start and length are those of the other.
         second: the other part. The order makes no difference.
     """
-    weights = (first.observation.observed, second.observation.observed)
-    observed = min(1.0, sum(weights))
+    wholes = (first.observation, second.observation)
+    observed = min(1.0, sum(whole.observed for whole in wholes))
     counts = {}
     parts = [{(row.zone, row.label): row for row in part.counts} for part in (first, second)]
     for key in {**parts[0], **parts[1]}:
+        zone, label = key
+        weights = [whole.observed * share_of(whole.watched, ("zone", zone), label) for whole in wholes]
         counts[key] = _merge_counts([part.get(key) for part in parts], weights, observed)
     lines: dict[tuple[str, str], LineBin] = {}
     for row in (*first.lines, *second.lines):
@@ -40,10 +43,21 @@ def merge_bins(first: Bin, second: Bin) -> Bin:
         lines[row.line, row.label] = replace(
             row, entered=row.entered + entered, left=row.left + left, observed=observed
         )
-    return Bin(replace(first.observation, observed=observed), tuple(counts.values()), tuple(lines.values()))
+    whole = Observation(*key_of(first), observed, merge_watched(wholes))
+    return _of_watched(whole, counts.values(), lines.values())
 
 
-def _merge_counts(rows: Sequence[CountBin | None], weights: tuple[float, float], observed: float) -> CountBin:
+def _of_watched(whole: Observation, counts: Iterable[CountBin], lines: Iterable[LineBin]) -> Bin:
+    """Return the bin without the rows of what was not watched in it."""
+    watched = whole.watched
+    return Bin(
+        whole,
+        tuple(row for row in counts if share_of(watched, ("zone", row.zone), row.label) > 0),
+        tuple(row for row in lines if share_of(watched, ("line", row.line), row.label) > 0),
+    )
+
+
+def _merge_counts(rows: Sequence[CountBin | None], weights: Sequence[float], observed: float) -> CountBin:
     there = [row for row in rows if row is not None]
     absent = any(row is None and weight > 0 for row, weight in zip(rows, weights, strict=True))
     # A weight that is next to nothing must not turn the mean into 0 / 0.
@@ -61,7 +75,7 @@ def _merge_counts(rows: Sequence[CountBin | None], weights: tuple[float, float],
 
 
 def checked(part: Bin) -> Bin:
-    """Return the bin as it is kept: nothing is claimed of what was not observed.
+    """Return the bin as it is kept: nothing is claimed of what was not observed, or not watched.
 
     Raises:
         ValueError: the rows do not belong together, or a number makes no sense.
@@ -69,6 +83,9 @@ def checked(part: Bin) -> Bin:
     whole = part.observation
     if whole.seconds < 1 or not 0 <= whole.observed <= 1.001:
         raise ValueError(f"a bin of {whole.seconds} s of which {whole.observed} was observed makes no sense")
+    watched = whole.watched
+    if not all(0 <= share <= 1.001 for share in (watched or {}).values()):
+        raise ValueError(f"a bin of {whole.camera} holds a share watched that makes no sense")
     if whole.observed == 0:
         return Bin(whole)
     rows: tuple[CountBin | LineBin, ...] = (*part.counts, *part.lines)
@@ -77,7 +94,7 @@ def checked(part: Bin) -> Bin:
             raise ValueError(f"a bin of {whole.camera} holds a row of another bin")
     if any(not math.isfinite(row.mean) for row in part.counts):
         raise ValueError(f"a bin of {whole.camera} holds a mean that is not a number")
-    return replace(part, observation=replace(whole, observed=min(1.0, whole.observed)))
+    return _of_watched(replace(whole, observed=min(1.0, whole.observed)), part.counts, part.lines)
 
 
 def key_of(part: Bin) -> Key:
@@ -112,7 +129,9 @@ def write_bins(connection: Connection, bins: Iterable[Bin]) -> None:
 
 def _read_bin(connection: Connection, key: Key) -> Bin:
     camera, start_time, seconds = key
-    observed = connection.execute(select(ObservationRow.observed).where(_KEY.in_([key]))).scalar_one()
+    observed, watched = connection.execute(
+        select(ObservationRow.observed, ObservationRow.watched).where(_KEY.in_([key]))
+    ).one()
     counts = connection.execute(
         select(
             CountBinRow.zone, CountBinRow.label, CountBinRow.minimum, CountBinRow.mean, CountBinRow.maximum
@@ -124,7 +143,7 @@ def _read_bin(connection: Connection, key: Key) -> Bin:
         )
     )
     return Bin(
-        Observation(camera, start_time, seconds, observed),
+        Observation(camera, start_time, seconds, observed, from_text(watched)),
         tuple(
             CountBin(camera, zone or None, label, start_time, seconds, minimum, mean, maximum, observed)
             for zone, label, minimum, mean, maximum in counts
@@ -141,7 +160,8 @@ def _insert(connection: Connection, bins: Iterable[Bin]) -> None:
     for part in bins:
         camera, start_time, seconds = key_of(part)
         key = {"camera": camera, "start_time": start_time, "seconds": seconds}
-        observations.append({**key, "observed": part.observation.observed})
+        watched = to_text(part.observation.watched)
+        observations.append({**key, "observed": part.observation.observed, "watched": watched})
         counts += [
             {
                 **key,

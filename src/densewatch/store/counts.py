@@ -9,11 +9,17 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
+from densewatch.records import Place, share_of
 from densewatch.store.database import Database, check_text
 from densewatch.store.schema import WHOLE_PICTURE, CountBinRow, LineBinRow, ObservationRow
+from densewatch.store.watched import from_text
 
 MAX_BINS = 5000
 """Most bins of one query."""
+
+MAX_POINTS = 120_000
+"""Most bins × classes of one query: a day of minutes for the 80 classes of COCO, or the 240 bins of the
+dashboard's chart for 500."""
 
 MAX_SECONDS = 366 * 86400
 """Longest bin of a query."""
@@ -54,7 +60,10 @@ class CrossingQuery:
 
 @dataclass(frozen=True)
 class CountPoint:
-    """How many objects there were in a bin; all None where nothing was observed."""
+    """How many objects there were in a bin; all None where nothing was observed.
+
+    `observed` is the share of the bin in which the class was watched in the zone.
+    """
 
     start_time: int
     observed: float
@@ -81,7 +90,8 @@ class CountSeries:
         camera: the camera's id.
         zone: the zone's id; None is the whole picture.
         seconds: length of the bins: as asked for, or longer where the bins kept are.
-        observed: start of each bin, and the share of it that was observed, also where no class was seen.
+        observed: start of each bin, and the share of it in which the zone was watched, or the class in it
+            where one was asked for; also where no class was seen.
         series: by class name, one point a bin, in the order of time.
     """
 
@@ -110,14 +120,16 @@ def read_counts(database: Database, query: CountQuery) -> CountSeries:
     """Return counts over time.
 
     Raises:
-        ValueError: the range makes no sense, or has more than `MAX_BINS` bins.
+        ValueError: the range makes no sense, or has more than `MAX_BINS` bins or `MAX_POINTS` points.
         StoreError: the database cannot be read.
     """
     check_range(query)
     with database.reading() as connection:
         query = on_grid(connection, query)
         check_number_of_bins(query)
-        return counts_on_grid(connection, query, count_labels(connection, query))
+        labels = count_labels(connection, query)
+        check_number_of_points(query, labels)
+        return counts_on_grid(connection, query, labels)
 
 
 def read_crossings(database: Database, query: CrossingQuery) -> CrossingSeries:
@@ -126,7 +138,9 @@ def read_crossings(database: Database, query: CrossingQuery) -> CrossingSeries:
     with database.reading() as connection:
         query = on_grid(connection, query)
         check_number_of_bins(query)
-        return crossings_on_grid(connection, query, crossing_labels(connection, query))
+        labels = crossing_labels(connection, query)
+        check_number_of_points(query, labels)
+        return crossings_on_grid(connection, query, labels)
 
 
 def check_range(query: CountQuery | CrossingQuery) -> None:
@@ -149,6 +163,17 @@ def check_number_of_bins(query: CountQuery | CrossingQuery) -> None:
         raise ValueError(
             f"from start to end there are {bins} bins of {query.seconds} s; at most {MAX_BINS} are given at "
             "a time: ask for a shorter time, or for longer bins"
+        )
+
+
+def check_number_of_points(query: CountQuery | CrossingQuery, labels: list[str]) -> None:
+    """Raise a ValueError where a range on its grid has too many bins for so many classes."""
+    bins = int(query.end - query.start) // query.seconds
+    if bins * len(labels) > MAX_POINTS:
+        raise ValueError(
+            f"from start to end there are {bins} bins of {query.seconds} s for each of {len(labels)} classes"
+            f"; at most {MAX_POINTS} in all are given at a time: ask for a shorter time, for longer bins, or "
+            "for one class"
         )
 
 
@@ -187,14 +212,15 @@ def crossing_labels(connection: Connection, query: CrossingQuery) -> list[str]:
 
 
 def counts_on_grid(connection: Connection, query: CountQuery, labels: list[str]) -> CountSeries:
-    """Return counts for a query that went through `on_grid`."""
-    times, parts = _observed(connection, query)
+    """Return counts for a query that went through `on_grid`; the label "" is whatever counted there."""
+    seen = _Seen(connection, query)
     bucket = _bucket(CountBinRow.start_time, query.seconds)
     weight = ObservationRow.observed * ObservationRow.seconds
     rows = connection.execute(
         select(
             CountBinRow.label,
             bucket,
+            ObservationRow.watched,
             func.count(),
             func.min(CountBinRow.minimum),
             func.sum(CountBinRow.mean * weight),
@@ -202,18 +228,21 @@ def counts_on_grid(connection: Connection, query: CountQuery, labels: list[str])
         )
         .join_from(CountBinRow, ObservationRow)
         .where(_counts_wanted(query))
-        .group_by(CountBinRow.label, "bucket")
+        .group_by(CountBinRow.label, "bucket", ObservationRow.watched)
     )
-    found = {(label, int(start)): numbers for label, start, *numbers in rows}
+    found: dict[tuple[str, int], list[_Numbers]] = {}
+    for label, start, watched, number, minimum, weighted, maximum in rows:
+        numbers = _Numbers(number, minimum, weighted * seen.share(watched, label), maximum)
+        found.setdefault((label, int(start)), []).append(numbers)
     return CountSeries(
         query.camera,
         query.zone,
         query.seconds,
-        _shares(times, query.seconds),
+        seen.shares(query.label),
         {
             label: tuple(
-                _count_point(start, seconds, query.seconds, parts[start], found.get((label, start)))
-                for start, seconds in times.items()
+                _count_point(start, query.seconds, looked, found.get((label, start), []))
+                for start, looked in seen.of(label).items()
             )
             for label in labels
         },
@@ -221,8 +250,8 @@ def counts_on_grid(connection: Connection, query: CountQuery, labels: list[str])
 
 
 def crossings_on_grid(connection: Connection, query: CrossingQuery, labels: list[str]) -> CrossingSeries:
-    """Return crossings for a query that went through `on_grid`."""
-    times, _ = _observed(connection, query)
+    """Return crossings for a query that went through `on_grid`; for the label "" see `counts_on_grid`."""
+    seen = _Seen(connection, query)
     bucket = _bucket(LineBinRow.start_time, query.seconds)
     rows = connection.execute(
         select(LineBinRow.label, bucket, func.sum(LineBinRow.entered), func.sum(LineBinRow.left))
@@ -230,61 +259,103 @@ def crossings_on_grid(connection: Connection, query: CrossingQuery, labels: list
         .group_by(LineBinRow.label, "bucket")
     )
     found = {(label, int(start)): (int(entered), int(left)) for label, start, entered, left in rows}
-    shares = _shares(times, query.seconds)
     return CrossingSeries(
         query.camera,
         query.line,
         query.seconds,
-        shares,
+        seen.shares(query.label),
         {
             label: tuple(
                 CrossingPoint(start, share, *(found.get((label, start), (0, 0)) if share else (None, None)))
-                for start, share in shares.items()
+                for start, share in seen.shares(label).items()
             )
             for label in labels
         },
     )
 
 
-def _count_point(
-    start: int, observed_s: float, seconds: int, parts: int, numbers: list[Any] | None
-) -> CountPoint:
-    share = min(1.0, observed_s / seconds)
-    if not parts:
+@dataclass(frozen=True)
+class _Numbers:
+    """What some bins of a class that has rows there sum up to; `weighted` is objects × seconds."""
+
+    bins: int
+    minimum: int
+    weighted: float
+    maximum: int
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """For how long something was watched in a bin of the grid, and in how many of the bins that are kept."""
+
+    seconds: float = 0.0
+    bins: int = 0
+
+
+def _count_point(start: int, seconds: int, looked: _Looked, found: list[_Numbers]) -> CountPoint:
+    if not looked.bins:
         return CountPoint(start, 0.0, None, None, None)
-    if numbers is None:
+    share = min(1.0, looked.seconds / seconds)
+    if not found:
         return CountPoint(start, share, 0, 0.0, 0)
-    rows, minimum, weighted, maximum = numbers
-    # In the observed parts without a row there was none.
-    return CountPoint(start, share, minimum if rows == parts else 0, weighted / observed_s, maximum)
-
-
-def _observed(
-    connection: Connection, query: CountQuery | CrossingQuery
-) -> tuple[dict[int, float], dict[int, int]]:
-    """Return, for each bin of the grid, how many seconds were observed, and in how many parts."""
-    bucket = _bucket(ObservationRow.start_time, query.seconds)
-    rows = connection.execute(
-        select(bucket, func.sum(ObservationRow.observed * ObservationRow.seconds), func.count())
-        .where(
-            ObservationRow.camera == query.camera,
-            ObservationRow.start_time >= int(query.start),
-            ObservationRow.start_time < int(query.end),
-            ObservationRow.observed > 0,
-        )
-        .group_by("bucket")
+    # In the bins that were watched and have no row there was none.
+    is_everywhere = sum(numbers.bins for numbers in found) == looked.bins
+    return CountPoint(
+        start,
+        share,
+        min(numbers.minimum for numbers in found) if is_everywhere else 0,
+        sum(numbers.weighted for numbers in found) / looked.seconds,
+        max(numbers.maximum for numbers in found),
     )
-    grid = range(int(query.start), int(query.end), query.seconds)
-    times = dict.fromkeys(grid, 0.0)
-    parts = dict.fromkeys(grid, 0)
-    for start, seconds, number in rows:
-        times[int(start)] = seconds
-        parts[int(start)] = number
-    return times, parts
 
 
-def _shares(times: Mapping[int, float], seconds: int) -> dict[int, float]:
-    return {start: min(1.0, observed / seconds) for start, observed in times.items()}
+class _Seen:
+    """What was seen of a query's zone or line in each bin of its grid, class by class."""
+
+    def __init__(self, connection: Connection, query: CountQuery | CrossingQuery) -> None:
+        self._place: Place = ("zone", query.zone) if isinstance(query, CountQuery) else ("line", query.line)
+        self._seconds = query.seconds
+        self._grid = range(int(query.start), int(query.end), query.seconds)
+        bucket = _bucket(ObservationRow.start_time, query.seconds)
+        observed_s = func.sum(ObservationRow.observed * ObservationRow.seconds)
+        # There are as many texts as changes of zones and lines, and hardly ever two in one bin of the grid.
+        self._rows = connection.execute(
+            select(bucket, ObservationRow.watched, observed_s, func.count())
+            .where(
+                ObservationRow.camera == query.camera,
+                ObservationRow.start_time >= int(query.start),
+                ObservationRow.start_time < int(query.end),
+                ObservationRow.observed > 0,
+            )
+            .group_by("bucket", ObservationRow.watched)
+        ).all()
+        self._watched = {text: from_text(text) for _, text, _, _ in self._rows}
+        self._known: dict[tuple[float, ...], dict[int, _Looked]] = {}
+
+    def share(self, watched: str | None, label: str | None) -> float:
+        """Return for how much of the observed time of bins with this text a class was watched."""
+        return share_of(self._watched[watched], self._place, label or None)
+
+    def of(self, label: str | None) -> dict[int, _Looked]:
+        """Return for how long a class was watched, by bin of the grid; None is whatever counted there."""
+        shares = {text: self.share(text, label) for text in self._watched}
+        # Most classes are watched like all others: that is added up once.
+        key = tuple(shares.values())
+        if key not in self._known:
+            self._known[key] = self._sum(shares)
+        return self._known[key]
+
+    def shares(self, label: str | None) -> dict[int, float]:
+        """Return `of` as shares of the bins of the grid."""
+        return {start: min(1.0, looked.seconds / self._seconds) for start, looked in self.of(label).items()}
+
+    def _sum(self, shares: Mapping[str | None, float]) -> dict[int, _Looked]:
+        found = dict.fromkeys(self._grid, _Looked())
+        for start, text, observed_s, bins in self._rows:
+            if shares[text] > 0:
+                before = found[int(start)]
+                found[int(start)] = _Looked(before.seconds + observed_s * shares[text], before.bins + bins)
+        return found
 
 
 def _bucket(start_time: Any, seconds: int) -> ColumnElement[int]:

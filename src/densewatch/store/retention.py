@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, tuple_, update
 
 from densewatch.store.accounts import Accounts
+from densewatch.store.audit import FAILED_SIGN_IN
 from densewatch.store.database import Database
 from densewatch.store.events import delete_events
 from densewatch.store.schema import AuditRow, EventRow, ObservationRow, WriterRow
@@ -18,11 +19,15 @@ from densewatch.store.snapshots import Snapshots, is_event_id
 
 DAY_S = 86400.0
 MAX_AUDIT_ROWS = 100_000
+"""Most entries of who did what, failed sign-ins aside: of those, a tenth of it on top."""
 
 _PIECE = 200
 _PAGES = 500
 _SPARE_PAGES = 256
 _YOUNG_S = 3600.0
+_ORPHAN_S = 90 * DAY_S
+"""How much longer than others an event that has no end stays: what still lasts would be written again when
+it ends, but nobody ends the events of a camera that was taken out of the site."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,13 @@ class Retention:
     """How long things are kept, and how much room they may take; None is no limit.
 
     Attributes:
-        events_days: events, by their beginning.
-        snapshots_days: pictures of events.
+        events_days: events, from their end on; those that last stay.
+        snapshots_days: pictures of events, likewise.
         counts_days: time bins.
         audit_days: who did what.
         max_bytes: snapshots and the SQLite file together; the oldest snapshots go first, then the oldest
-            events, counts last. With PostgreSQL only snapshots count and go.
+            events, counts last; what belongs to events that last stays. With PostgreSQL only snapshots count
+            and go.
     """
 
     events_days: float | None = 90
@@ -97,30 +103,43 @@ class Cleaner:
             yield
 
     def _delete_events(self, before: float | None) -> bool:
-        """Delete some of the oldest events; tell whether there were any."""
-        oldest = select(EventRow.id, EventRow.start_time).order_by(EventRow.start_time).limit(_PIECE)
-        if before is not None:
-            oldest = oldest.where(EventRow.start_time < before)
+        """Delete some of the oldest events that are over; tell whether there were any."""
+        oldest = (
+            select(EventRow.id, EventRow.start_time)
+            .where(self._over(before))
+            .order_by(EventRow.start_time)
+            .limit(_PIECE)
+        )
         with self._database.reading() as connection:
             begun = {row.id: row.start_time for row in connection.execute(oldest)}
         if begun:
             delete_events(self._database, self._snapshots, begun)
         return bool(begun)
 
+    def _over(self, before: float | None) -> ColumnElement[bool]:
+        """Return which events ended before a time, in Unix seconds; None is all that have ended."""
+        longest_open = (self._clock() if before is None else before) - _ORPHAN_S
+        orphaned = and_(EventRow.end_time.is_(None), EventRow.start_time < longest_open)
+        if before is None:
+            return or_(EventRow.end_time.is_not(None), orphaned)
+        # That it also began before says nothing new, but is what there is an index for.
+        return and_(EventRow.start_time < before, or_(EventRow.end_time < before, orphaned))
+
     def _snapshots_before(self, cut: float | None) -> Iterator[None]:
         while cut is not None and self._delete_snapshots(before=cut):
             yield
 
     def _delete_snapshots(self, *, before: float | None = None, amount: int | None = None) -> bool:
-        """Delete some of the oldest pictures, as many as free `amount` bytes; tell whether there were any."""
+        """Delete some of the oldest pictures, as many as free `amount` bytes; tell whether there were any.
+
+        Those of events that last stay: an event's end brings its picture along once more.
+        """
         oldest = (
             select(EventRow.id, EventRow.start_time, EventRow.snapshot_bytes)
-            .where(EventRow.snapshot_bytes > 0)
+            .where(EventRow.snapshot_bytes > 0, self._over(before))
             .order_by(EventRow.start_time)
             .limit(_PIECE)
         )
-        if before is not None:
-            oldest = oldest.where(EventRow.start_time < before)
         with self._database.reading() as connection:
             rows = connection.execute(oldest).all()
         begun: dict[str, float] = {}
@@ -159,8 +178,9 @@ class Cleaner:
             connection.execute(delete(WriterRow).where(WriterRow.time < self._clock() - DAY_S))
             if cut is not None:
                 connection.execute(delete(AuditRow).where(AuditRow.time < cut))
-            newest = select(func.max(AuditRow.id)).scalar_subquery()
-            connection.execute(delete(AuditRow).where(AuditRow.id <= newest - MAX_AUDIT_ROWS))
+            # Whoever reaches the page of signing in can add failures: they push out only each other.
+            _keep_newest(connection, AuditRow.what != FAILED_SIGN_IN, MAX_AUDIT_ROWS)
+            _keep_newest(connection, AuditRow.what == FAILED_SIGN_IN, MAX_AUDIT_ROWS // 10)
 
     def _by_size(self) -> Iterator[None]:
         limit = self._retention.max_bytes
@@ -203,6 +223,13 @@ class Cleaner:
         for path, event_id in ids.items():
             if event_id is not None and path not in known:
                 self._snapshots.delete_file(path, born_before)
+
+
+def _keep_newest(connection: Connection, kind: ColumnElement[bool], most: int) -> None:
+    """Delete the entries of one kind of who did what that are more than `most`, the oldest."""
+    ids = select(AuditRow.id).where(kind).order_by(AuditRow.id.desc())
+    newest_too_many = ids.offset(most).limit(1).scalar_subquery()
+    connection.execute(delete(AuditRow).where(kind, AuditRow.id <= newest_too_many))
 
 
 def _event_of(path: Path) -> str | None:

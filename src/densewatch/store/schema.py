@@ -77,7 +77,12 @@ class EventRow(Base):
 
 
 class ObservationRow(Base):
-    """How much of a time bin a camera delivered; a bin without a row here was not observed."""
+    """How much of a time bin a camera delivered; a bin without a row here was not observed.
+
+    `watched` says what was watched of that, see `watched.to_text`. It is one text and not rows of its own: it
+    is the same bin for bin until somebody draws, it is written and deleted with its bin, and a camera of
+    twenty zones would need as many rows a minute. NULL, as in bins of before it was kept, is not known.
+    """
 
     __tablename__ = "observations"
 
@@ -85,6 +90,7 @@ class ObservationRow(Base):
     start_time: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     seconds: Mapped[int] = mapped_column(Integer, primary_key=True)
     observed: Mapped[float] = mapped_column(Double)
+    watched: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (Index("ix_observations_start_time", "start_time"), {"sqlite_with_rowid": False})
 

@@ -185,6 +185,26 @@ def test_a_lost_camera_has_no_data_never_zero(desktop: Visitor) -> None:
     assert "0" not in (lost.locator(".tally").text_content() or "")
 
 
+def test_the_age_of_a_picture_is_judged_when_somebody_looks(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results stop though the camera is said to be live: what is shown is late, and then no data."""
+    with dashboard(tmp_path) as (address, service), visitor(browser, address) as visiting:
+        page = visiting.sign_in()
+        visiting.go("camera/hall", "Great hall")
+        expect(page.locator("h1 + .badge")).to_have_text("live")
+        watcher = service.watcher
+        assert isinstance(watcher, fake_watcher.FakeWatcher)
+        monkeypatch.setattr(watcher, "show", lambda _: None)
+        expect(page.locator("h1 + .badge")).to_have_text("late")
+        expect(page.locator(".tally").first).to_contain_text("1 person")
+        expect(page.locator("h1 + .badge")).to_have_text("stalled", timeout=15_000)
+        expect(page.locator(".veil")).to_contain_text("No data")
+        expect(page.locator(".tally").first).to_have_text("no data")
+        expect(page.locator(".overlay")).to_contain_text("no data")
+        expect(page.locator("section", has_text="Zones now")).to_contain_text("no data")
+
+
 def test_the_page_comes_back_when_the_server_does(browser: Browser, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -266,6 +286,7 @@ def test_admins_add_users_and_make_keys_that_are_shown_once(browser: Browser, tm
         form.get_by_role("button", name="Add").click()
         expect(page.locator(".note", has_text="guard may sign in now.")).to_be_visible()
         page.get_by_label("Role of guard").select_option("operator")
+        page.get_by_role("button", name="Set guard's role").click()
         expect(page.locator(".note", has_text="guard is operator now.")).to_be_visible()
         page.get_by_role("button", name="Delete guard").click()
         page.get_by_role("button", name="Delete guard for good").click()
@@ -282,6 +303,35 @@ def test_admins_add_users_and_make_keys_that_are_shown_once(browser: Browser, tm
         visiting.go("settings/config")
         expect(page.locator("pre")).to_contain_text("Great hall")
         expect(page.locator("pre")).not_to_contain_text("secret")
+
+
+def test_a_role_is_chosen_by_keys_and_set_by_a_button(browser: Browser, tmp_path: Path) -> None:
+    with dashboard(tmp_path) as (address, service), visitor(browser, address) as visiting:
+        page = visiting.sign_in()
+        visiting.go("settings/users", "System")
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.method))
+        role = page.get_by_label("Role of viewer")
+        role.focus()
+        page.keyboard.press("ArrowDown")
+        expect(role).to_have_value("operator")
+        page.keyboard.press("ArrowDown")
+        expect(role).to_have_value("admin")
+        page.keyboard.press("ArrowUp")
+        expect(role).to_be_focused()
+        assert "PATCH" not in sent
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.locator(".note", has_text="viewer is operator now.")).to_be_visible()
+        assert sent.count("PATCH") == 1
+        expect(page.get_by_role("button", name="Set viewer's role")).to_be_focused()
+        expect(page.get_by_label("Role of viewer")).to_have_value("operator")
+        roles = {user.name: user.role for user in service.store.accounts.users()}
+        assert roles == {"admin": "admin", "operator": "operator", "viewer": "operator"}
+        page.get_by_role("button", name="Delete viewer").press("Enter")
+        page.keyboard.press("Enter")
+        expect(page.locator(".note", has_text="viewer is deleted.")).to_be_visible()
+        expect(page.locator("div:focus", has_text="viewer is deleted.")).to_be_visible()
 
 
 def test_viewers_see_no_more_than_they_may(desktop: Visitor) -> None:

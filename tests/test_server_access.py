@@ -294,6 +294,27 @@ def test_names_of_the_server(host: str) -> None:
     assert hosts.knows(host) is HOSTS[host]
 
 
+CERTIFIED = {
+    "watch.example": True,
+    "WATCH.example.:8443": True,
+    "hall.cameras.example": True,
+    "a.hall.cameras.example": False,
+    "cameras.example": False,
+    "evil.example": False,
+    "evilcameras.example": False,
+}
+
+
+@pytest.mark.parametrize("host", CERTIFIED)
+def test_names_of_the_certificate(host: str) -> None:
+    hosts = Hosts(())
+    assert not hosts.knows(host)
+    hosts.certify({"watch.example", "*.cameras.example"})
+    assert hosts.knows(host) is CERTIFIED[host]
+    hosts.certify({"other.example"})  # the next one
+    assert not hosts.knows(host)
+
+
 def test_a_name_of_another_server_is_refused_before_all_else(
     app: FastAPI, callers: dict[str, dict[str, str]]
 ) -> None:
@@ -302,10 +323,12 @@ def test_a_name_of_another_server_is_refused_before_all_else(
         response = client.get(path, headers=callers["admin session"])
         assert response.status_code == 400
         assert "does not go by that name" in response.json()["detail"]
+        assert "server.public_url" in response.json()["detail"]
 
 
-def test_origins_of_a_proxy_and_of_friends() -> None:
+def test_origins_of_a_proxy_and_further_ones() -> None:
     hosts = Hosts((), "https://watch.example", ["https://intra.example:8443"])
+    assert hosts.knows("intra.example:8443")
     scope = {"type": "http", "scheme": "http", "headers": [(b"host", b"watch.example")]}
     assert hosts.is_own("https://watch.example", scope)
     assert hosts.is_own("http://watch.example", scope)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from densewatch.live.results import CameraState, CameraStatus
+from densewatch.live.settings import CameraSettings
 from densewatch.server.hub import WIDTHS, Hub, Viewer, step
 from densewatch.server.limits import Limits
 from fake_service import BOUNDLESS, fake_site, parts
 from fake_watcher import frame_result, hall_and_yard
 
 
-def with_hub(job: Callable[[Hub], Any]) -> Any:
+def hub_of(state: CameraState = "live", **settings: Any) -> Hub:
+    """Return a hub whose cameras are all in one state."""
+    status = CameraStatus("hall", state, 0.0, "demo", None, None, None, None, None, 0.0, 0.0, {}, {})
+    camera = CameraSettings(source="demo", **settings)
+    return Hub(lambda: {"hall": status}, lambda _: camera)
+
+
+def with_hub(job: Callable[[Hub], Any], hub: Hub | None = None) -> Any:
+    hub = hub or hub_of()
+
     async def run() -> Any:
-        hub = Hub()
         hub.open()
         try:
             return await asyncio.wait_for(job(hub), 20)
@@ -105,6 +117,35 @@ def test_the_age_grows_until_a_message_is_sent() -> None:
     with_hub(job)
 
 
+@pytest.mark.parametrize("state", ["lost", "stalled", "ended"])
+def test_a_result_of_old_is_sent_as_what_it_is_now(state: CameraState) -> None:
+    async def job(hub: Hub) -> None:
+        hub.publish(frame_result("hall", 0, hall_and_yard()["hall"]))
+        early = Viewer(frozenset({"hall"}))
+        hub.join(early)
+        header, _ = parts(await hub.next(early))
+        assert (header["state"], header["stale"]) == ("live", False)
+        hub._newest["hall"] = replace(hub._newest["hall"], at=time.monotonic() - 3600)
+        late = Viewer(frozenset({"hall"}))
+        hub.join(late)
+        header, _ = parts(await hub.next(late))
+        assert (header["state"], header["stale"]) == (state, True)
+        assert header["age_ms"] > 3_600_000
+
+    with_hub(job, hub_of(state))
+
+
+@pytest.mark.parametrize(("max_fps", "late_after_ms"), [(None, 700), (0.5, 2700)])
+def test_a_viewer_is_told_when_a_picture_is_late(max_fps: float | None, late_after_ms: int) -> None:
+    async def job(hub: Hub) -> None:
+        viewer = Viewer(frozenset({"hall"}))
+        hub.join(viewer)
+        hub.publish(frame_result("hall", 0, hall_and_yard()["hall"]))
+        assert parts(await hub.next(viewer))[0]["late_after_ms"] == late_after_ms
+
+    with_hub(job, hub_of(max_age_ms=700, max_fps=max_fps))
+
+
 def test_a_viewer_that_leaves_does_not_take_a_picture_from_the_others() -> None:
     async def job(hub: Hub) -> None:
         first, second = Viewer(frozenset({"hall"})), Viewer(frozenset({"hall"}))
@@ -129,7 +170,7 @@ def test_widths(width: int, wanted: int) -> None:
 
 
 def test_results_come_before_and_after_anybody_serves() -> None:
-    hub = Hub()
+    hub = hub_of()
     hub.publish(frame_result("hall", 0, hall_and_yard()["hall"]))
     with_hub(lambda hub: asyncio.sleep(0))
     hub.close()

@@ -181,6 +181,85 @@ def test_drawings_are_saved_in_the_site_file(tmp_path: Path) -> None:
         assert "changed by hand" in path.read_text()
 
 
+class Changing:
+    """An operator at a site whose zones are saved in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "site.yaml"
+        self.path.write_text(SITE)
+        site_file = SiteFile(self.path)
+        self.service = fake_service(folder, site=site_file.settings, site_file=site_file)
+        self.app = create_app(self.service)
+
+    def draw(self, client: TestClient, **settings: Any) -> int:
+        body = {"points": SQUARE, **settings}
+        return int(client.put(f"{API}/cameras/hall/zones/table", json=body).status_code)
+
+    def outcome(self) -> tuple[bool, bool, list[str]]:
+        """Return whether the loop has the zone, whether the file has it, and what the audit has of it."""
+        in_loop = "table" in self.service.watcher.settings("hall").zones
+        told = [entry.what for entry in self.service.store.audit_entries() if "zone" in entry.what]
+        return in_loop, "table" in SiteFile(self.path).settings.cameras["hall"].zones, told
+
+
+NOTHING: tuple[bool, bool, list[str]] = (False, False, [])
+
+
+def test_a_change_is_made_and_written_down(tmp_path: Path) -> None:
+    changing = Changing(tmp_path)
+    with TestClient(changing.app):
+        assert changing.draw(signed_in(changing.app, "operator")) == 200
+        assert changing.outcome() == (True, True, ["zone table drawn"])
+
+
+@pytest.mark.parametrize("settings", [{"only": ["persom"]}, {"thresholds": {"persom": 0.5}}])
+def test_a_change_that_makes_no_sense_leaves_no_trace(tmp_path: Path, settings: Any) -> None:
+    changing = Changing(tmp_path)
+    with TestClient(changing.app):
+        assert changing.draw(signed_in(changing.app, "operator"), **settings) == 422
+        assert changing.outcome() == NOTHING
+        assert changing.path.read_text() == SITE
+
+
+def test_a_change_that_the_file_refuses_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing = Changing(tmp_path)
+    with TestClient(changing.app):
+        client = signed_in(changing.app, "operator")
+        changing.path.write_text(SITE + "# changed by hand\n")
+        monkeypatch.setattr(changing.service.watcher, "replace", lambda *_: pytest.fail("it was replaced"))
+        assert changing.draw(client) == 409
+        assert changing.outcome() == NOTHING
+
+
+def test_a_change_that_cannot_be_written_down_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise StoreError("the disk is full")
+
+    changing = Changing(tmp_path)
+    with TestClient(changing.app):
+        client = signed_in(changing.app, "operator")
+        monkeypatch.setattr(changing.service.store, "audit", full)
+        monkeypatch.setattr(changing.service.watcher, "replace", lambda *_: pytest.fail("it was replaced"))
+        assert changing.draw(client) == 503
+        assert changing.outcome() == NOTHING
+
+
+def test_a_change_that_the_loop_refuses_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise ValueError("not now")
+
+    changing = Changing(tmp_path)
+    with TestClient(changing.app):
+        client = signed_in(changing.app, "operator")
+        monkeypatch.setattr(changing.service.watcher, "replace", refuse)
+        assert changing.draw(client) == 422
+        assert changing.outcome() == (False, False, ["refused: zone table drawn", "zone table drawn"])
+
+
 def test_counts(client: TestClient) -> None:
     end = int(time.time()) // 60 * 60
     asked: dict[str, Any] = {"camera": "hall", "zone": "door", "start": end - 3600, "end": end, "seconds": 60}
@@ -319,6 +398,18 @@ def test_the_system_and_its_settings(app: FastAPI, client: TestClient) -> None:
     assert config["cameras"]["yard"]["source"].endswith("camera.example/stream")
 
 
+def test_the_settings_name_variables_and_have_no_values_of_them(
+    app: FastAPI, client: TestClient, service: Service
+) -> None:
+    camera = service.site.cameras["yard"].model_copy(update={"source": "rtsp://camera.example/${WORD}/1"})
+    service.site = service.site.model_copy(update={"cameras": {**service.site.cameras, "yard": camera}})
+    filled = camera.model_copy(update={"source": "rtsp://camera.example/hunter2/1"})
+    service.watcher.replace("yard", filled)
+    config = client.get(f"{API}/config")
+    assert config.json()["cameras"]["yard"]["source"] == "rtsp://camera.example/${WORD}/1"
+    assert "hunter2" not in config.text
+
+
 def test_ready(client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     ready = client.get("/readyz")
     assert ready.status_code == 200
@@ -340,17 +431,34 @@ def test_it_is_not_ready_before_it_is_started(tmp_path: Path) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
-def test_a_store_that_is_away(client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*_: Any, **__: Any) -> None:
-        raise StoreError("the database is away")
+def test_a_store_that_is_away(
+    app: FastAPI,
+    client: TestClient,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Which host the database is on is for admins and the log."""
 
+    def away(*_: Any, **__: Any) -> None:
+        raise StoreError("db.internal is away")
+
+    viewer = signed_in(app, "viewer")
     monkeypatch.setattr(service.store, "counts", away)
     response = client.get(f"{API}/counts?camera=hall")
     assert response.status_code == 503
-    assert "the database is away" in response.json()["detail"]
+    assert response.json() == {"detail": "what is kept cannot be used now: db.internal is away"}
+    response = viewer.get(f"{API}/counts?camera=hall")
+    assert response.status_code == 503
+    assert response.json() == {"detail": "what is kept cannot be used now"}
     monkeypatch.setattr(service.store.accounts, "find_session", away)
-    assert client.get(f"{API}/cameras").status_code == 503
-    monkeypatch.setattr(service.store, "audit", away)
+    monkeypatch.setattr(service.store.accounts, "verify_password", away)
+    caplog.clear()
+    body = {"name": "viewer", "password": PASSWORD}
+    for response in (client.get(f"{API}/cameras"), client.post(f"{API}/session", json=body)):
+        assert response.status_code == 503
+        assert "db.internal" not in response.text
+    assert caplog.text.count("db.internal is away") == 2
     monkeypatch.undo()
     assert client.get(f"{API}/cameras").status_code == 200
 

@@ -25,11 +25,13 @@ from densewatch.server.tls import (
     TlsError,
     fingerprint,
     load,
+    names_of,
     own_certificate,
     server_context,
 )
-from densewatch.site.settings import UNENCRYPTED, ServerSettings
+from densewatch.site.settings import UNENCRYPTED, ServerSettings, TlsSettings
 from fake_service import PASSWORD, fake_service, fake_site
+from live_helpers import wait_for
 
 API = "/api/v1"
 
@@ -165,6 +167,77 @@ def test_given_certificates_are_read_again_when_they_change(
             except httpx.ConnectError:  # the old one is still served
                 assert time.monotonic() < until
                 time.sleep(0.05)
+
+
+def test_a_server_goes_by_the_names_of_its_given_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And by those of the next one when it is renewed."""
+    monkeypatch.setattr("densewatch.server.serve._RENEW_EVERY_S", 0.05)
+    given = own_certificate(tmp_path / "given", {"watch.example", "*.cameras.example"})
+    newer = own_certificate(tmp_path / "newer", {"other.example"})
+    tls = {"certificate": given.certificate, "key": given.key}
+    with serving(fake_service(tmp_path, site=fake_site(tmp_path, port=0, tls=tls))) as server:
+
+        def status(host: str) -> int:
+            headers = {"Host": host}
+            return httpx.get(f"{server.address}healthz", headers=headers, verify=False).status_code
+
+        assert [status(host) for host in ("watch.example", "a.cameras.example")] == [200, 200]
+        assert [status(host) for host in ("other.example", "evil.example")] == [400, 400]
+        newer.key.replace(given.key)
+        newer.certificate.replace(given.certificate)
+        wait_for(lambda: status("other.example") == 200, 10)
+        assert status("watch.example") == 400
+
+
+NAMES = {
+    "Watch.Example": "watch.example",
+    "watch.example.": "watch.example",
+    "wätch.example": "xn--wtch-loa.example",
+    "XN--wtch-loa.example": "xn--wtch-loa.example",
+    "*.Cameras.Example": "*.cameras.example",
+    "vm_1": "vm_1",
+    "2001:DB8:0:0:0::1": "2001:db8::1",
+    "192.0.2.7": "192.0.2.7",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_written_as_a_certificate_has_them(tmp_path: Path, name: str) -> None:
+    tls = TlsSettings(self_signed=True, names=(name,))
+    assert tls.names == (NAMES[name],)
+    first = fingerprint(own_certificate(tmp_path, {name}))
+    assert fingerprint(own_certificate(tmp_path, {name})) == first  # not made anew
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "a..b", "https://watch.example", "watch.example:443", "[::1]", "-a.example", "a b",
+             "192.0.2.300", "*", "*.192.0.2.7", "a.*.example", "straße.example", "fe80::1%eth0", "x" * 64]
+)  # fmt: skip
+def test_what_is_no_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"must be the name|leave out|at least 1"):
+        TlsSettings(self_signed=True, names=(name,))
+    with pytest.raises(TlsError, match="a certificate's name"):
+        own_certificate(tmp_path, {name})
+
+
+def test_hosts_and_origins_are_written_as_browsers_write_them() -> None:
+    settings = ServerSettings(
+        host="2001:DB8:0::1", tls="self-signed", public_url="https://wätch.example/",
+        allowed_origins=("https://[2001:DB8:0::2]:8443", "https://Intra.Example"),
+    )  # fmt: skip
+    assert settings.host == "2001:db8::1"
+    assert settings.public_url == "https://xn--wtch-loa.example"
+    assert settings.allowed_origins == ("https://[2001:db8::2]:8443", "https://intra.example")
+
+
+def test_a_self_made_certificate_is_for_all_addresses_of_the_dashboard(tmp_path: Path) -> None:
+    origins = {"public_url": "https://watch.example", "allowed_origins": ["https://intra.example:8443"]}
+    server = Server(fake_service(tmp_path, site=fake_site(tmp_path, port=0, tls="self-signed", **origins)))
+    assert server.certificate is not None
+    assert {"watch.example", "intra.example"} <= names_of(server.certificate)
+    server._socket.close()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "watch.example"])

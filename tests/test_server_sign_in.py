@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from densewatch.server.app import create_app
-from densewatch.server.limits import Limits, Rate
+from densewatch.server.limits import Lately, Limits, Rate
 from densewatch.server.service import Service
 from fake_service import BOUNDLESS, PASSWORD, fake_service
 
@@ -159,6 +159,33 @@ def test_attempts_at_a_name_are_limited_from_all_addresses_together(tmp_path: Pa
         assert sign_in(attacker, "Viewer", "wrong").status_code == 401
     assert sign_in(client, "viewer", "wrong").status_code == 429
     assert sign_in(client, "operator").status_code == 200
+
+
+def test_strangers_do_not_keep_out_who_signed_in_lately(tmp_path: Path) -> None:
+    app = limited(tmp_path, sign_ins_by_name=Rate(3, 1e-6)).app
+    home = client_of(app, client=("198.51.100.1", 1))
+    csrf = sign_in(home).json()["csrf"]
+    for number in range(4):
+        attacker = client_of(app, client=(f"192.0.2.{number}", 1))
+        assert sign_in(attacker, "viewer", "wrong").status_code == (401 if number < 3 else 429)
+    assert sign_in(client_of(app, client=("198.51.100.2", 1))).status_code == 429  # from elsewhere
+    change = {"old": PASSWORD, "new": "a new horse 8"}
+    headers = {"X-CSRF-Token": csrf}
+    assert home.put(f"{API}/session/password", json=change, headers=headers).status_code == 204
+    assert sign_in(home, password="a new horse 8").status_code == 200
+    wrong = [sign_in(home, password="wrong").status_code for _ in range(4)]
+    assert wrong == [401, 401, 401, 429]  # an address that is known has no more attempts than others
+
+
+def test_what_was_lately_is_bounded_and_forgotten() -> None:
+    now = 0.0
+    lately = Lately(10, most=2, clock=lambda: now)
+    for key in "abc":
+        lately.add(key)
+    assert [key in lately for key in "abc"] == [False, True, True]
+    assert len(lately) == 2
+    now = 11.0
+    assert "c" not in lately
 
 
 def test_few_passwords_are_checked_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ _SECRET_KEY = re.compile(
     r"user|usr|login|account|pass|pwd|psw|pin|token|key|secret|auth|sig|session|sid|code", re.I
 )
 _SECRET_PAIR = re.compile(r"((?:user\w*|usr|pass\w*|pwd|psw|token|key|secret|auth)=)[^&/;]*", re.I)
+_USER_NAME = re.compile(r"admin\d*|administrator|user\d*|root|guest|operator|viewer|service|login", re.I)
 _PLAIN_VALUE = re.compile(r"\d{1,5}(x\d{1,5})?")
 
 
@@ -81,7 +82,7 @@ class Address:
     def __str__(self) -> str:
         if self.kind == "network":
             path, _, query = self.location.partition("?")
-            shown = "/".join(_shown_segment(segment) for segment in path.split("/"))
+            shown = _shown_path(path, self.credentials)
             return f"{self.scheme}://{self._authority}{shown}" + (f"?{_shown_query(query)}" if query else "")
         if self.kind == "device":
             return f"webcam:{self.location}"
@@ -214,8 +215,20 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def _shown_path(path: str, credentials: Credentials | None) -> str:
+    """Hide what may be a secret in a path; some cameras take users, passwords or long codes there."""
+    known = set() if credentials is None else {credentials.username, credentials.password} - {""}
+    shown, after_user = [], False
+    for segment in path.split("/"):
+        plain = unquote(segment)
+        is_secret = after_user or plain in known or ":" in plain or "@" in plain
+        shown.append(HIDDEN if is_secret and segment else _shown_segment(segment))
+        after_user = _USER_NAME.fullmatch(plain) is not None
+    return "/".join(shown)
+
+
 def _shown_segment(segment: str) -> str:
-    """Hide what may be a secret in a part of a path; some cameras take passwords or long codes there."""
+    """Hide what may be a secret in a part of a path that stands for itself."""
     mixed = re.search(r"\d", segment) and re.search(r"[A-Za-z]", segment)
     if len(segment) >= 16 and mixed and re.fullmatch(r"[\w+~-]+", segment):
         return HIDDEN

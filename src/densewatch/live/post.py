@@ -7,11 +7,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from densewatch.detections import Detections
 from densewatch.live.analysis import Analysis
-from densewatch.live.camera import Camera
+from densewatch.live.camera import Camera, SourceStatus
 from densewatch.live.frames import Frame, SourceError
 from densewatch.live.masks import burn_in
 from densewatch.live.motion import MotionGate
@@ -72,6 +73,9 @@ class Post:
         self._gate = _gate(settings)
         self._found: Detections | None = None
         self._waiting_since: float | None = None
+        self._owed_since: float | None = None
+        self._took_s = 0.0
+        self._failure: str | None = None
         self._next_time = float("-inf")
         self._number = 0
         self._rate = Rate()
@@ -101,7 +105,7 @@ class Post:
 
     def take(self) -> Frame | None:
         """Return the newest frame, if it is due: frames beyond `max_fps` are let go."""
-        self._waiting_since = None
+        since, self._waiting_since = self._waiting_since, None
         frame = self.camera.take()
         if frame is None:
             return None
@@ -113,6 +117,8 @@ class Post:
                 return None
             on_time = -interval < early_s <= 0  # then the rate holds over several frames
             self._next_time = (self._next_time if on_time else frame.time) + interval
+        if self._owed_since is None:
+            self._owed_since = time.monotonic() if since is None else since
         return frame
 
     def look_at(self, frame: Frame) -> None:
@@ -121,11 +127,13 @@ class Post:
         try:
             image = burn_in(frame.to_rgb(), settings.masks)
             found, detector_ms = self._detect(image, frame.time)
-        except SourceError:
+        except SourceError as error:
             self.drop("broken")
+            self._failure = str(error)
             return
         except EngineError as error:
             self.drop("engine")
+            self._failure = str(error)
             _log.error("camera %s: %s", self.id, error)
             return
         with self._lock:
@@ -134,8 +142,15 @@ class Post:
             result = self._result(frame, image, found, detector_ms)
             self._recorder.add(result)
             self.latest = result
+            self._settle()
             self._rate.add()
             self._listeners.on_result(result)
+
+    def _settle(self) -> None:
+        """Note that a result has come."""
+        if self._owed_since is not None and self._failure is None:
+            self._took_s = time.monotonic() - self._owed_since
+        self._owed_since = self._failure = None
 
     def _detect(self, image: npt.NDArray[np.uint8], at: float) -> tuple[Detections, float | None]:
         """Return what is in a picture, and the detector's milliseconds; None where nothing has moved."""
@@ -206,7 +221,7 @@ class Post:
 
     def status(self) -> CameraStatus:
         """Return how the camera is now."""
-        source = self.camera.status()
+        source = self._without_results(self.camera.status())
         latest = self.latest
         age_ms = None
         if latest is not None and self.camera.live:
@@ -228,6 +243,21 @@ class Post:
             dropped=dict(Counter(source.dropped) + self._dropped),
             reconnects=source.reconnects,
         )
+
+    def _without_results(self, source: SourceStatus) -> SourceStatus:
+        """Return how a source is; `stalled` where its frames come, and no results of them for too long."""
+        begun = [since for since in (self._owed_since, self._waiting_since) if since is not None]
+        if source.state != "live" or not self.camera.live or not begun:
+            return source
+        # What is owed from before the camera was away does not count.
+        owed_s = min(time.monotonic() - min(begun), time.time() - source.since)
+        settings = self.settings
+        # A detector that is slow but goes on has not stalled: it may take twice as long as the last time.
+        over_s = owed_s - max(settings.stalled_after_s, settings.max_age_ms / 1000, 2 * self._took_s)
+        if over_s <= 0:
+            return source
+        error = self._failure or "frames come, but the detector has given no result of them for a while"
+        return replace(source, state="stalled", since=time.time() - over_s, error=error)
 
     def close(self) -> None:
         """Hand out what is open, once nothing looks at frames any more."""

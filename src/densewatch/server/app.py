@@ -65,6 +65,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.doorkeeper = doorkeeper
     app.state.places = Places(service.limits)
+    app.state.hosts = hosts
     table = AccessTable()
     _add_routes(app, table, (declared for routes in ALL_ROUTES for declared in routes.declared))
     table.check(app)

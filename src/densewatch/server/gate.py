@@ -101,8 +101,11 @@ class Gate:
             return None
         try:
             identity = await self._identify(scope)
-        except StoreError as error:
-            return 503, f"nobody can be let in now: {error}", later(5)
+        except (
+            StoreError
+        ) as error:  # whose text may name hosts and paths, which are nobody's who is not known
+            _log.error("nobody can be let in now: %s", error)
+            return 503, "nobody can be let in now: what is kept cannot be used", later(5)
         if identity is None:
             return 401, "sign in, or send an API key that is valid", {"WWW-Authenticate": "Bearer"}
         if not suffices(identity.role, access):
@@ -118,6 +121,12 @@ async def confirm(connection: HTTPConnection) -> None:
     passed = connection.scope.get(_PASSED)
     if passed is None or passed is not connection.scope.get("route"):
         raise HTTPException(403, "this did not come through the gate")
+
+
+def is_admin(connection: HTTPConnection) -> bool:
+    """Return whether an admin asks, on any route."""
+    identity = connection.scope.get(_IDENTITY)
+    return isinstance(identity, Identity) and identity.role == "admin"
 
 
 def identity_of(connection: HTTPConnection) -> Identity:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from densewatch.server.refusal import refuse
-from densewatch.site.addresses import is_loopback
+from densewatch.site.addresses import host_name, is_loopback
 from densewatch.site.settings import ServerSettings
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_ANOTHER = (
+    "this server does not go by that name; if it should, write the address that you typed into the site's "
+    "file, as server.public_url or among server.allowed_origins"
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -33,13 +38,21 @@ class Hosts:
         Args:
             names: by which it may be asked for, beside loopback's.
             public_url: where browsers find it, when something stands in front of it.
-            friends: origins of other sites whose pages may send requests.
+            friends: further origins under which browsers find it.
         """
+        own = [*friends, *(() if public_url is None else (public_url,))]
+        self._origins = {origin for url in own if (origin := _origin(url)) is not None}
         self._names = _LOOPBACK | {name.lower().rstrip(".") for name in names}
-        self._friends = {_origin(friend) for friend in friends}
-        if public_url is not None and (public := _origin(public_url)) is not None:
-            self._names.add(public[1])
-            self._friends.add(public)
+        self._names |= {host for _, host, _ in self._origins}
+        self._certified: frozenset[str] = frozenset()
+
+    def certify(self, names: Iterable[str]) -> None:
+        """Go by the names of the certificate that is served, in the place of those of the one before.
+
+        Args:
+            names: in lower case; `*.watch.example` is any one name before the first dot.
+        """
+        self._certified = frozenset(names)
 
     def knows(self, host: str) -> bool:
         """Return whether a `Host` header names this server."""
@@ -50,16 +63,18 @@ class Hosts:
             return False
         if name is None or set(host) & set("/?#@\\"):
             return False
-        return name.rstrip(".") in self._names or _is_address(name)
+        name = name.rstrip(".")
+        wildcard = "*." + name.partition(".")[2]
+        return name in self._names or bool({name, wildcard} & self._certified) or _is_address(name)
 
     def is_own(self, origin: str, scope: Scope) -> bool:
-        """Return whether an `Origin` header names this server, as it was asked for, or a friend."""
+        """Return whether an `Origin` header names this server, as it was asked for or as it is set."""
         asked = _origin(origin)
         if asked is None:
             return False
         scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
         return (
-            asked == _origin(f"{scheme}://{Headers(scope=scope).get('host', '')}") or asked in self._friends
+            asked == _origin(f"{scheme}://{Headers(scope=scope).get('host', '')}") or asked in self._origins
         )
 
 
@@ -75,8 +90,7 @@ class HostCheck:
         if scope["type"] in ("http", "websocket"):
             host = Headers(scope=scope).get("host", "")
             if not self._hosts.knows(host):
-                detail = "this server does not go by that name; add it to the site's configuration"
-                await refuse(scope, receive, send, 400, detail)
+                await refuse(scope, receive, send, 400, _ANOTHER)
                 return
         await self._app(scope, receive, send)
 
@@ -85,8 +99,9 @@ def own_names(settings: ServerSettings) -> set[str]:
     """Return the names that a server has by its settings, beside loopback's and its public URL's."""
     names = {settings.host, *(settings.tls.names if settings.tls is not None else ())}
     if not is_loopback(settings.host):
-        machine = socket.gethostname().lower()
-        names |= {machine, f"{machine}.local"}
+        with suppress(ValueError):  # a machine may be called what no host can be
+            machine = host_name(socket.gethostname())
+            names |= {machine, f"{machine}.local"}
     return names
 
 

@@ -7,7 +7,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -16,13 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from densewatch.imaging.encode import encode_jpeg
-from densewatch.live.results import FrameResult
+from densewatch.live.results import CameraState, CameraStatus, FrameResult
+from densewatch.live.settings import CameraSettings
 
 WIDTHS = (320, 480, 640, 960, 1280)
 """How wide pictures for viewers are at most; few steps, so that viewers share what is encoded."""
 
 _QUALITY = 80
 _ENCODERS = 2
+_JUST_NOW_S = 0.5
+_OF_THE_MOMENT = ("state", "stale", "age_ms")  # of sending, which may be long after a result came
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,14 @@ class Published:
     at: float
 
     @property
+    def waited_s(self) -> float:
+        """How long ago it came, in seconds."""
+        return time.monotonic() - self.at
+
+    @property
     def age_ms(self) -> float:
         """How old the frame is now, in milliseconds."""
-        return self.result.age_ms + (time.monotonic() - self.at) * 1000
+        return self.result.age_ms + self.waited_s * 1000
 
 
 @dataclass(eq=False)
@@ -80,7 +88,19 @@ class Hub:
     nobody anything, and memory holds one result a camera, in at most `len(WIDTHS)` sizes.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        statuses: Callable[[], Mapping[str, CameraStatus]],
+        settings: Callable[[str], CameraSettings],
+    ) -> None:
+        """Begin without results.
+
+        Args:
+            statuses: returns how each camera is; asked when a result is sent that did not come just now.
+            settings: returns a camera's.
+        """
+        self._statuses = statuses
+        self._settings = settings
         self._numbers = itertools.count()
         self._newest: dict[str, Published] = {}
         self._encoded: dict[str, tuple[int, dict[int, asyncio.Future[tuple[bytes, bytes]]]]] = {}
@@ -146,20 +166,40 @@ class Hub:
 
         Returns:
             4 bytes, big-endian: the length of the header; the header, JSON; the JPEG. Boxes are in pixels of
-            the header's `width` and `height`, whatever the JPEG's size; `age_ms` is as of `sent`, in Unix
-            seconds.
+            the header's `width` and `height`, whatever the JPEG's size; `state`, `stale` and `age_ms` are as
+            of `sent`, in Unix seconds, and the picture is late once its age is beyond `late_after_ms`.
         """
         while True:
             viewer.woken.clear()
             published, wait_s = self._choose(viewer)
             if published is not None:
                 start, jpeg = await self._encode(published, viewer.max_width)
-                return _message(published, start, jpeg)
+                return self._message(published, start, jpeg)
             try:
                 async with asyncio.timeout(wait_s):
                     await viewer.woken.wait()
             except TimeoutError:
                 continue
+
+    def _message(self, published: Published, start: bytes, jpeg: bytes) -> bytes:
+        """Return a message whose header ends with what is so at this moment."""
+        settings = self._settings(published.result.camera)
+        age_ms = published.age_ms
+        pause_ms = 0.0 if settings.max_fps is None else 1000 / settings.max_fps
+        now = {
+            "state": self._state(published),
+            "stale": age_ms > settings.max_age_ms,
+            "age_ms": round(age_ms, 1),
+            "late_after_ms": round(settings.max_age_ms + pause_ms),
+            "sent": round(time.time(), 3),
+        }
+        header = start + b"," + json.dumps(now, separators=(",", ":")).encode()[1:]
+        return len(header).to_bytes(4, "big") + header + jpeg
+
+    def _state(self, published: Published) -> CameraState:
+        if published.waited_s < _JUST_NOW_S:  # spares asking all cameras for each picture
+            return "live"
+        return self._statuses()[published.result.camera].state
 
     def _tell(self, camera: str) -> None:
         with self._lock:
@@ -213,14 +253,10 @@ def step(width: int, max_width: int) -> int:
 def _encode(result: FrameResult, width: int) -> tuple[bytes, bytes]:
     """Return the header without its end, and the JPEG, `width` pixels wide."""
     told = result.to_dict()
-    del told["age_ms"]  # it grows until the message is sent
+    for name in _OF_THE_MOMENT:
+        del told[name]
     start = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
     return start, encode_jpeg(_scaled(result.image, width), quality=_QUALITY, full_colour=False)
-
-
-def _message(published: Published, start: bytes, jpeg: bytes) -> bytes:
-    header = start + f',"age_ms":{published.age_ms:.1f},"sent":{time.time():.3f}}}'.encode()
-    return len(header).to_bytes(4, "big") + header + jpeg
 
 
 def _scaled(image: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:

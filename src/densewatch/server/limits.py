@@ -30,7 +30,8 @@ class Limits:
     Attributes:
         requests: any requests, by address.
         sign_ins_by_address: attempts to sign in, by address.
-        sign_ins_by_name: attempts to sign in that failed, by name.
+        sign_ins_by_name: attempts to sign in that failed, by name; of all addresses together that did not
+            sign in by this name lately, and of each that did.
         sign_ins_at_once: passwords that are checked at the same time; each takes a core and much memory.
         sign_ins_waiting: more than so many are sent away instead of waiting.
         head_bytes: longest address and headers of a request, together.
@@ -38,6 +39,9 @@ class Limits:
         body_seconds: how long the next part of a body may take to come.
         live_views: open WebSockets, all clients together.
         live_views_by_address: open WebSockets of one address.
+        connections_by_address: open connections of one address, live views excepted.
+        connections_by_loopback: the same of this machine.
+        head_seconds: how long the address and the headers of a request may take to come, all of them.
     """
 
     requests: Rate = Rate(300, 50)
@@ -50,6 +54,9 @@ class Limits:
     body_seconds: float = 20.0
     live_views: int = 64
     live_views_by_address: int = 16
+    connections_by_address: int = 64
+    connections_by_loopback: int = 256
+    head_seconds: float = 10.0
 
     @classmethod
     def of(cls, settings: LimitSettings) -> Limits:
@@ -101,6 +108,31 @@ class Buckets:
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
+
+
+class Lately:
+    """Remembers what was of late; used on the event loop alone. What was longest ago makes room."""
+
+    def __init__(
+        self, seconds: float, *, most: int = 10_000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._clock = clock
+        self._seen: OrderedDict[str, float] = OrderedDict()
+
+    def add(self, key: str) -> None:
+        """Note that something was now."""
+        self._seen[key] = self._clock()
+        self._seen.move_to_end(key)
+        if len(self._seen) > self._most:
+            self._seen.popitem(last=False)
+
+    def __contains__(self, key: str) -> bool:
+        return self._clock() - self._seen.get(key, float("-inf")) < self._seconds
+
+    def __len__(self) -> int:
+        return len(self._seen)
 
 
 def client_key(address: str) -> str:

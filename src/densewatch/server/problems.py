@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,9 +13,11 @@ from starlette.responses import JSONResponse
 
 from densewatch.server.access import Access
 from densewatch.server.answers import Problem
+from densewatch.server.gate import is_admin
 from densewatch.server.refusal import later
 from densewatch.store.errors import StoreError
 
+_log = logging.getLogger(__name__)
 _MOST_FAULTS = 5
 _TEXTS = {
     400: "The request makes no sense, or names another host.",
@@ -64,5 +67,7 @@ def add_handlers(app: FastAPI) -> None:
         return JSONResponse({"detail": sentence(error.errors())}, 422)
 
     @app.exception_handler(StoreError)
-    async def not_kept(_: Request, error: StoreError) -> JSONResponse:
-        return JSONResponse({"detail": f"what is kept cannot be used now: {error}"}, 503, later(5))
+    async def not_kept(request: Request, error: StoreError) -> JSONResponse:
+        _log.error("%s %s: %s", request.method, request.url.path, error)
+        why = f": {error}" if is_admin(request) else ""  # may name hosts and paths
+        return JSONResponse({"detail": f"what is kept cannot be used now{why}"}, 503, later(5))

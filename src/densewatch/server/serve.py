@@ -18,10 +18,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from densewatch.server.app import create_app
-from densewatch.server.hosts import own_names
+from densewatch.server.connections import BoundedProtocol, Lines, bounded_protocol, impatient_loop
+from densewatch.server.hosts import Hosts, own_names
 from densewatch.server.live_socket import LONGEST_MESSAGE
 from densewatch.server.service import Service
-from densewatch.server.tls import Certificate, TlsError, load, own_certificate, server_context
+from densewatch.server.tls import Certificate, TlsError, load, names_of, own_certificate, server_context
 from densewatch.site.addresses import is_loopback
 from densewatch.site.settings import UNENCRYPTED, ServerSettings
 
@@ -61,7 +62,12 @@ class Server:
             self._context = server_context(self._certificate())
         self._socket = _bind(settings)
         app = create_app(service)
-        self._uvicorn = _Uvicorn(_config(app, settings, self._context), self._renew_for_ever)
+        self._hosts: Hosts = app.state.hosts
+        self._settings = settings
+        self._go_by_certificate()
+        lines = Lines(service.limits, settings.trusted_proxies)
+        protocol = bounded_protocol(service.limits, lines)
+        self._uvicorn = _Uvicorn(_config(app, settings, self._context, protocol), self._renew_for_ever)
 
     @property
     def address(self) -> str:
@@ -101,6 +107,16 @@ class Server:
         """Whether it serves."""
         return self._uvicorn.started
 
+    def _go_by_certificate(self) -> None:
+        """Answer to the names of a given certificate; a self-made one has only names that are known."""
+        tls = self._settings.tls
+        if self._certificate is None or tls is None or tls.certificate is None:
+            return
+        try:
+            self._hosts.certify(names_of(self._certificate()))
+        except TlsError as error:
+            _log.error("only the names in the settings are answered to: %s", error)
+
     async def _renew_for_ever(self) -> None:
         """Serve new certificates as they come: self-made ones in time, given ones when their files change."""
         if self._certificate is None or self._context is None:
@@ -112,6 +128,7 @@ class Server:
                 found = await asyncio.to_thread(_content, self._certificate)
                 if found != served:
                     load(self._context, self._certificate())
+                    self._go_by_certificate()
                     served = found
                     _log.info("a new certificate is served")
             except (TlsError, OSError) as error:
@@ -195,10 +212,13 @@ class _Uvicorn(uvicorn.Server):
                 await task
 
 
-def _config(app: FastAPI, settings: ServerSettings, context: ssl.SSLContext | None) -> uvicorn.Config:
+def _config(
+    app: FastAPI, settings: ServerSettings, context: ssl.SSLContext | None, protocol: type[BoundedProtocol]
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",  # it bounds what headers may be
+        loop="auto" if context is None else f"{impatient_loop.__module__}:{impatient_loop.__name__}",
+        http=protocol,
         h11_max_incomplete_event_size=_HEADER_BYTES,
         ws="websockets-sansio",
         ws_max_size=LONGEST_MESSAGE,
@@ -223,8 +243,8 @@ def _certificate(settings: ServerSettings, folder: Path) -> Callable[[], Certifi
         given = Certificate(tls.certificate, tls.key)
         return lambda: given
     names = {name for name in own_names(settings) if name not in ("0.0.0.0", "::")}
-    if settings.public_url is not None and (host := urlsplit(settings.public_url).hostname):
-        names.add(host)
+    origins = [*settings.allowed_origins, *(() if settings.public_url is None else (settings.public_url,))]
+    names |= {host for origin in origins if (host := urlsplit(origin).hostname)}
     return lambda: own_certificate(folder / "tls", names)
 
 

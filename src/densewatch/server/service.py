@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from densewatch.live.filters import camera_filter, part_filter
 from densewatch.live.results import CameraStatus, FrameResult
-from densewatch.live.settings import CameraSettings
+from densewatch.live.settings import CameraSettings, LineSettings, ZoneSettings
 from densewatch.records import Bin, Event
 from densewatch.server.hub import Hub
 from densewatch.server.limits import Limits
@@ -17,6 +18,7 @@ from densewatch.server.metrics import Metrics, StoreCollector, WatchedCollector
 from densewatch.site.errors import SiteError
 from densewatch.site.settings import RetentionSettings, SiteSettings
 from densewatch.site.yaml_file import SiteFile
+from densewatch.store.errors import StoreError
 from densewatch.store.retention import Retention
 from densewatch.store.store import Store
 from densewatch.store.writer import Writer, WriterSettings
@@ -114,7 +116,6 @@ class Service:
             settings=WriterSettings(reserve_bytes=site.store.reserve),
             retention=_retention(site.store.retention),
         )
-        self.hub = Hub()
         self.metrics = Metrics()
         self.limits = limits or Limits.of(site.server.limits)
         self.since: float | None = None
@@ -123,6 +124,7 @@ class Service:
         self.watcher = create_watcher(
             on_result=self._take_result, on_event=self.writer.add_event, on_bin=self.writer.add_bin
         )
+        self.hub = Hub(self.watcher.statuses, self.watcher.settings)
         self.metrics.registry.register(
             WatchedCollector(self.watcher.statuses, self.watcher.settings, self.hub, self.metrics.labels)
         )
@@ -164,22 +166,52 @@ class Service:
         with self._changing:
             old = self.watcher.settings(camera)
             new = update(old)
-            self.store.audit(who, what, camera)
-            self.watcher.replace(camera, new)
+            _check_names(new, self.watcher.names)
+            self._save(camera, new)
+            try:
+                # Before anybody sees what a mask has hidden, it is written down who took the mask away.
+                self.store.audit(who, what, camera)
+                self._put(camera, new, who, what)
+            except (StoreError, ValueError):
+                self._save_back(camera, old)
+                raise
             if new.masks != old.masks:
                 self.hub.forget(camera)
-            if self._site_file is not None:
-                try:
-                    self._site_file.save_camera(camera, new)
-                except SiteError as error:
-                    self.watcher.replace(camera, old)
-                    raise ConflictError(f"the site's file does not take the change: {error}") from error
         _log.info("%s: %s of camera %s", who, what, camera)
         return new
+
+    def _save(self, camera: str, settings: CameraSettings) -> None:
+        if self._site_file is None:
+            return
+        try:
+            self._site_file.save_camera(camera, settings)
+        except SiteError as error:
+            raise ConflictError(f"the site's file does not take the change: {error}") from error
+
+    def _save_back(self, camera: str, old: CameraSettings) -> None:
+        try:
+            self._save(camera, old)
+        except ConflictError as error:
+            _log.error("camera %s: the file keeps a change that was not made: %s", camera, error)
+
+    def _put(self, camera: str, new: CameraSettings, who: str, what: str) -> None:
+        try:
+            self.watcher.replace(camera, new)
+        except ValueError:
+            self.store.audit(who, f"refused: {what}", camera)
+            raise
 
     def _take_result(self, result: FrameResult) -> None:
         self.metrics.observe(result)
         self.hub.publish(result)
+
+
+def _check_names(settings: CameraSettings, names: tuple[str, ...]) -> None:
+    """Raise an UnknownNameError where a camera counts classes that the model does not have."""
+    camera_filter(settings, names)
+    parts: list[ZoneSettings | LineSettings] = [*settings.zones.values(), *settings.lines.values()]
+    for part in parts:
+        part_filter(part, settings, names)
 
 
 def _retention(settings: RetentionSettings) -> Retention:

@@ -13,16 +13,18 @@ from starlette.requests import cookie_parser
 from starlette.types import Scope
 
 from densewatch.server.identity import Identity
-from densewatch.server.limits import Buckets, Limits, client_key
+from densewatch.server.limits import Buckets, Lately, Limits, client_key
 from densewatch.server.refusal import later
 from densewatch.server.throttle import address_of
 from densewatch.store.accounts import Accounts
+from densewatch.store.audit import FAILED_SIGN_IN
 from densewatch.store.errors import StoreError
 from densewatch.store.sessions import API_KEY_PREFIX, Session
 from densewatch.store.store import Store
 
 COOKIE = "densewatch_session"
 _LONGEST_TOKEN = 200
+_WELCOME_S = 30 * 24 * 3600.0
 
 
 class Doorkeeper:
@@ -33,6 +35,7 @@ class Doorkeeper:
         self._session_s = session_hours * 3600
         self._by_address = Buckets(limits.sign_ins_by_address)
         self._by_name = Buckets(limits.sign_ins_by_name)
+        self._welcome = Lately(_WELCOME_S)
         self._places = limits.sign_ins_at_once + limits.sign_ins_waiting
         self._turn = asyncio.Semaphore(limits.sign_ins_at_once)
         self._inside = 0
@@ -64,15 +67,19 @@ class Doorkeeper:
             HTTPException: 401 where name or password is wrong, 429 after too many attempts, 503 where too
                 many others are at the door.
         """
-        address, who = client_key(address_of(scope)), hashlib.sha256(name.casefold().encode()).hexdigest()
-        wait_s = self._by_address.take(address) or self._by_name.take(who)
+        address, who = client_key(address_of(scope)), _hashed(name)
+        # Else strangers could keep somebody out by trying passwords at their name.
+        known = f"{who} {address}"
+        by_name = known if known in self._welcome else who
+        wait_s = self._by_address.take(address) or self._by_name.take(by_name)
         if wait_s > 0:
             raise HTTPException(429, "too many attempts to sign in; wait a little", later(wait_s))
         session = await self._checked(name, password, scope)
         if session is None:
             raise HTTPException(401, "the name or the password is wrong")
         self._by_address.give_back(address)
-        self._by_name.give_back(who)
+        self._by_name.give_back(by_name)
+        self._welcome.add(known)
         return session
 
     async def change_password(self, identity: Identity, old: str, new: str) -> None:
@@ -82,9 +89,9 @@ class Doorkeeper:
             HTTPException: 403 where the old one is wrong or this is no user, 422 where the new one will not
                 do, 429 after too many attempts.
         """
-        who = hashlib.sha256(identity.name.casefold().encode()).hexdigest()
         if identity.session is None:
             raise HTTPException(403, "an API key has no password")
+        who = f"{_hashed(identity.name)} {identity.session}"  # what strangers try at the name does not count
         if (wait_s := self._by_name.take(who)) > 0:
             raise HTTPException(429, "too many attempts; wait a little", later(wait_s))
         async with self._turn:
@@ -124,7 +131,7 @@ class Doorkeeper:
     def _open(self, name: str, password: str, client: str, address: str) -> tuple[str, Session] | None:
         user = self._accounts.verify_password(name, password)
         if user is None:
-            self._note(name, "sign-in failed", address)
+            self._note(name, FAILED_SIGN_IN, address)
             return None
         try:
             opened = self._accounts.open_session(user.name, client, self._session_s)
@@ -154,6 +161,11 @@ class Doorkeeper:
 def client_of(scope: Scope) -> str:
     """Return what tells a client from others: its address and its User-Agent."""
     return f"{address_of(scope)}\n{Headers(scope=scope).get('user-agent', '')}"
+
+
+def _hashed(name: str) -> str:
+    """Return what stands for a name, of a length that is bounded."""
+    return hashlib.sha256(name.casefold().encode()).hexdigest()
 
 
 def _is_token(text: str) -> bool:

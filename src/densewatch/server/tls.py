@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from densewatch.site.addresses import certified_name, host_name
+
 _LIFE = timedelta(days=397)  # browsers refuse certificates that live much longer
 _RENEW_BEFORE = timedelta(days=30)
 _CLOCKS_DIFFER = timedelta(hours=1)
@@ -47,10 +49,14 @@ def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = N
         now: the time, in UTC.
 
     Raises:
-        TlsError: the folder cannot be written.
+        TlsError: the folder cannot be written, or a name is none.
     """
     now = now or datetime.now(UTC)
-    wanted = {"localhost", "127.0.0.1", "::1", *_host_names(), *names}
+    try:  # as they are found in a certificate, which else would never fit
+        given = {certified_name(name) for name in names}
+    except ValueError as error:
+        raise TlsError(f"a certificate's name {error}") from error
+    wanted = {"localhost", "127.0.0.1", "::1", *_host_names(), *given}
     kept = Certificate(folder / "certificate.pem", folder / "key.pem")
     if not _is_good(kept, wanted, now):
         try:
@@ -61,6 +67,18 @@ def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = N
                 f"{folder}: no certificate can be kept there: {error.strerror or error}"
             ) from error
     return kept
+
+
+def names_of(certificate: Certificate) -> set[str]:
+    """Return the names that a certificate is for, in lower case, `*.watch.example` among them.
+
+    Raises:
+        TlsError: the file cannot be read, or is no certificate.
+    """
+    try:
+        return _names(x509.load_pem_x509_certificate(certificate.certificate.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise TlsError(f"{certificate.certificate}: the names cannot be read: {error}") from error
 
 
 def fingerprint(certificate: Certificate) -> str:
@@ -101,26 +119,29 @@ def _no_password() -> str:
 
 
 def _host_names() -> set[str]:
-    name = socket.gethostname().lower()
-    return {name} if _is_name(name) else set()
-
-
-def _is_name(name: str) -> bool:
-    """Return whether a certificate can hold a name: letters, digits, dots, hyphens."""
-    return 0 < len(name) <= 253 and all((part.isascii() and part.isalnum()) or part in ".-" for part in name)
+    try:
+        return {host_name(socket.gethostname())}
+    except ValueError:  # a machine may be called what no host can be
+        return set()
 
 
 def _is_good(kept: Certificate, wanted: set[str], now: datetime) -> bool:
     try:
         found = x509.load_pem_x509_certificate(kept.certificate.read_bytes())
         key = serialization.load_pem_private_key(kept.key.read_bytes(), password=None)
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, TypeError, x509.ExtensionNotFound):
+        told = _names(found)
+    except (OSError, ValueError, TypeError):
         return False
-    told = {name.value.lower() for name in names if isinstance(name, x509.DNSName)}
-    told |= {str(name.value) for name in names if isinstance(name, x509.IPAddress)}
     in_time = found.not_valid_before_utc <= now < found.not_valid_after_utc - _RENEW_BEFORE
     return in_time and wanted <= told and found.public_key() == key.public_key()
+
+
+def _names(certificate: x509.Certificate) -> set[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    return {str(name.value).lower() for name in names if isinstance(name, (x509.DNSName, x509.IPAddress))}
 
 
 def _make(kept: Certificate, names: list[str], now: datetime) -> None:

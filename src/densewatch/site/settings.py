@@ -27,7 +27,7 @@ from densewatch.live.address import parse_address
 from densewatch.live.frames import SourceError
 from densewatch.live.policy import SourcePolicy
 from densewatch.live.settings import CameraSettings, Id, VariableName
-from densewatch.site.addresses import check_origin, is_loopback
+from densewatch.site.addresses import certified_name, check_origin, host_name, is_loopback
 from densewatch.site.secrets import check_references, fill, has_references, without_references
 
 UNENCRYPTED = "I accept unencrypted connections"
@@ -56,6 +56,8 @@ def _from_folder(path: Path, info: ValidationInfo) -> Path:
 FilePath = Annotated[Path, AfterValidator(_from_folder)]
 """Relative to the folder of the site's file."""
 
+CertifiedName = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(certified_name)]
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$"), AfterValidator(host_name)]
 Origin = Annotated[str, AfterValidator(check_origin)]
 
 
@@ -195,7 +197,7 @@ class TlsSettings(_Settings):
     self_signed: bool = Field(
         False, description="make a certificate, and keep it in the store's folder; browsers ask about it once"
     )
-    names: tuple[Annotated[str, Field(min_length=1, max_length=253)], ...] = Field(
+    names: tuple[CertifiedName, ...] = Field(
         (),
         max_length=32,
         description="hosts that a self-made certificate is for, besides this machine's own names",
@@ -227,15 +229,16 @@ class LimitSettings(_Settings):
     requests_per_second: float = Field(50, gt=0, le=10_000, description="of one address, over time")
     requests_at_once: int = Field(300, ge=1, le=100_000, description="of one address, after a pause")
     sign_ins_per_minute: float = Field(10, gt=0, le=1000, description="attempts of one address to sign in")
-    live_views: int = Field(64, ge=1, le=10_000, description="open live pictures, of all clients together")
+    live_views: int = Field(
+        64, ge=1, le=10_000, description="open live pictures, of all clients together; 16 of one address"
+    )
 
 
 class ServerSettings(_Settings):
     """The dashboard and the API."""
 
-    host: str = Field(
+    host: Host = Field(
         "127.0.0.1",
-        pattern=r"^[A-Za-z0-9.:-]{1,253}$",
         description="address to listen on: 127.0.0.1 is for this machine alone, 0.0.0.0 for others too",
     )
     port: int = Field(8000, ge=0, le=65535, description="to listen on; 0 takes a free one")

@@ -51,7 +51,11 @@ def config(service: ServiceOf) -> dict[str, Any]:
 
     Passwords and what stands for them are left out.
     """
-    cameras = {camera: service.watcher.settings(camera) for camera in service.watcher.statuses()}
+    cameras = {
+        # In the loop's sources variables are replaced by their values, which may be passwords.
+        id: service.watcher.settings(id).model_copy(update={"source": camera.source})
+        for id, camera in service.site.cameras.items()
+    }
     return redacted(service.site.model_copy(update={"cameras": cameras}))
 
 

@@ -6,7 +6,7 @@
 import { h, s } from "./dom.js";
 import { drawBoxes, isSure } from "./draw.js";
 import { lineShape, maskShape, zoneShape } from "./shapes.js";
-import { availability, sinceText } from "./state.js";
+import { availability, freshness, sinceText } from "./state.js";
 import { countsText, tallyRow } from "./tally.js";
 import { age } from "./times.js";
 
@@ -61,9 +61,9 @@ export class CameraView extends EventTarget {
     this.ageText = h("span", { class: "age", title: "Age of the picture that is shown" });
     this.tally = h("ul", { class: "tally", "aria-label": "Objects shown" });
     this.element = h("div", { class: "camera-view" }, this.canvas, this.overlay, this.veil);
-    this.available = availability(undefined, "connecting", false);
+    this.available = availability(undefined, "connecting", "fresh");
     this.#setRatio(camera.size ? camera.size[1] / camera.size[0] : 16 / 9);
-    this.#timer = window.setInterval(() => this.#refreshText(), TEXT_PAUSE_MS);
+    this.#timer = window.setInterval(() => this.#onState(), TEXT_PAUSE_MS);
     this.#resizes = new ResizeObserver(() => this.#measure());
     this.#resizes.observe(this.element);
     this.#seen = new IntersectionObserver((entries) =>
@@ -233,8 +233,7 @@ export class CameraView extends EventTarget {
   #refreshText() {
     const { live } = this.app;
     const status = live.statuses.get(this.camera.id);
-    const late = Boolean(this.shown?.result.stale);
-    this.available = availability(status, live.state, late);
+    this.available = availability(status, live.state, freshness(this.shown));
     const { shown, badge, why, error, hasData } = this.available;
     this.element.dataset.state = shown;
     this.badge.dataset.state = shown;
@@ -242,7 +241,7 @@ export class CameraView extends EventTarget {
     this.ageText.textContent = this.shown ? age(this.shown.age()) : "";
     const silent = hasData || (shown === "connecting" && !this.shown && !status);
     this.veil.hidden = silent;
-    const since = `${why} ${sinceText(shown === "unreachable" ? undefined : status)}`.trim();
+    const since = `${why} ${sinceText(status, shown)}`.trim();
     [since, error].forEach((text, index) => {
       const line = this.veil.children[index + 1];
       if (line.textContent !== text) line.textContent = text;

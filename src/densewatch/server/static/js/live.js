@@ -144,7 +144,8 @@ export class Live extends EventTarget {
     const { result, picture } = decodeMessage(data);
     const arrived = performance.now();
     const ageThen = result.age_ms + this.#delay.measure(result.sent, Date.now());
-    const message = { result, picture, age: () => ageThen + performance.now() - arrived };
+    const waited = () => performance.now() - arrived;
+    const message = { result, picture, waited, age: () => ageThen + waited() };
     for (const wish of this.#wishes.values()) {
       if (wish.camera === result.camera) wish.listener(message);
     }

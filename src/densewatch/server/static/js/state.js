@@ -8,14 +8,29 @@ import { duration } from "./times.js";
 /** @typedef {import("./types.js").CameraStatus} CameraStatus */
 /** @typedef {"live" | "late" | "stalled" | "lost" | "connecting" | "ended" | "unreachable"} Shown */
 /** @typedef {{shown: Shown, badge: string, why: string, error: string, hasData: boolean}} Availability */
+/** @typedef {"fresh" | "late" | "old"} Freshness */
+
+const OLD_MS = 10_000; // with no picture for so long beyond a camera's limit, counts are of another time
+
+/**
+ * Judge the picture that is shown by its age now, not by what the server said when it sent it.
+ * @param {import("./types.js").LiveMessage | null} message
+ * @returns {Freshness} an old one has waited here: a camera far away may be late and yet go on
+ */
+export function freshness(message) {
+  if (!message) return "fresh";
+  const limit = message.result.late_after_ms;
+  if (message.waited() > limit + OLD_MS) return "old";
+  return message.age() > limit ? "late" : "fresh";
+}
 
 /**
  * @param {CameraStatus | undefined} status
  * @param {import("./live.js").Live["state"]} connection of this page to the server
- * @param {boolean} stale the newest picture is older than the camera's limit
+ * @param {Freshness} picture
  * @returns {Availability}
  */
-export function availability(status, connection, stale) {
+export function availability(status, connection, picture) {
   if (connection !== "open") {
     const lost = connection === "lost";
     return none(
@@ -27,14 +42,11 @@ export function availability(status, connection, stale) {
   if (!status) return none("lost", "removed", "The server no longer has this camera");
   const error = status.error ?? "";
   switch (status.state) {
-    case "live":
-      return {
-        shown: stale ? "late" : "live",
-        badge: stale ? "late" : "live",
-        why: "",
-        error,
-        hasData: true,
-      };
+    case "live": {
+      if (picture === "old") return none("stalled", "stalled", "No new picture");
+      const shown = picture === "late" ? "late" : "live";
+      return { shown, badge: shown, why: "", error, hasData: true };
+    }
     case "stalled":
       return none("stalled", "stalled", "No new picture", error);
     case "connecting":
@@ -59,8 +71,9 @@ function none(shown, badge, why, error = "") {
 
 /**
  * @param {CameraStatus | undefined} status
- * @returns {string} how long it has been so
+ * @param {Shown} shown
+ * @returns {string} how long it has been so, where the server knows
  */
-export function sinceText(status) {
-  return status ? `for ${duration(Date.now() / 1000 - status.since)}` : "";
+export function sinceText(status, shown) {
+  return status?.state === shown ? `for ${duration(Date.now() / 1000 - status.since)}` : "";
 }

@@ -55,7 +55,8 @@
  * @property {number} frame
  * @property {number} time
  * @property {number} age_ms
- * @property {boolean} stale
+ * @property {boolean} stale when it was sent
+ * @property {number} late_after_ms
  * @property {number} width
  * @property {number} height
  * @property {boolean} saturated
@@ -66,7 +67,13 @@
  * @property {number} sent
  */
 
-/** @typedef {{result: Result, picture: Blob, age: () => number}} LiveMessage age: of the picture now, in ms */
+/**
+ * @typedef {object} LiveMessage
+ * @property {Result} result
+ * @property {Blob} picture
+ * @property {() => number} age of the picture now, in ms
+ * @property {() => number} waited how long ago it came here, in ms
+ */
 /** @typedef {{name: string, role: "viewer" | "operator" | "admin", csrf: string, expires: number | null}} Session */
 /** @typedef {{title: string, element: HTMLElement, close?: () => void}} Page */
 

@@ -20,9 +20,10 @@ export const ROLES = [
  * @returns {Promise<import("./settings.js").Tab>}
  */
 export async function usersTab(app) {
-  const notes = h("div");
+  const notes = h("div", { tabindex: -1 });
   const body = h("tbody");
   const attempt = async (/** @type {() => Promise<unknown>} */ action, /** @type {string} */ done) => {
+    const goOn = keepFocus(body, notes);
     notes.replaceChildren();
     try {
       await action();
@@ -34,6 +35,8 @@ export async function usersTab(app) {
       notes.replaceChildren(errorNote(error));
       await load();
       return false;
+    } finally {
+      goOn();
     }
   };
   const load = async () => {
@@ -44,6 +47,23 @@ export async function usersTab(app) {
   await load();
   const table = tablePanel("Users", ["Name", "Role", "New password", ""], body);
   return { element: h("div", {}, notes, table, newUserForm(app, attempt)) };
+}
+
+/**
+ * Let who works by keyboard go on where they were, in a table that is made anew.
+ * @param {HTMLElement} table
+ * @param {HTMLElement} instead where the control of before is gone
+ * @returns {() => void} to be called with the new table in place
+ */
+function keepFocus(table, instead) {
+  const focused = document.activeElement;
+  const name = table.contains(focused) && focused?.getAttribute("aria-label");
+  if (!name) return () => {};
+  return () => {
+    const named = [...table.querySelectorAll("[aria-label]")];
+    const again = named.find((control) => control.getAttribute("aria-label") === name);
+    (again instanceof HTMLElement ? again : instead).focus();
+  };
 }
 
 /** @typedef {(action: () => Promise<unknown>, done: string) => Promise<boolean>} Attempt */
@@ -61,16 +81,19 @@ function userRow(app, user, attempt) {
     user.role,
     { "aria-label": `Role of ${user.name}`, disabled: own },
   );
-  role.addEventListener("change", () =>
-    attempt(() => app.api.patch(where, { role: role.value }), `${user.name} is ${role.value} now.`),
-  );
+  // A list changes with each arrow key: what is chosen is saved by the button.
+  const roleForm = h("form", { class: "row tight" }, role, !own && setButton(`Set ${user.name}'s role`));
+  roleForm.addEventListener("submit", (event) => {
+    event.preventDefault();
+    attempt(() => app.api.patch(where, { role: role.value }), `${user.name} is ${role.value} now.`);
+  });
   const password = h("input", {
     type: "password",
     autocomplete: "new-password",
     "aria-label": `New password of ${user.name}`,
     required: true,
   });
-  const change = h("form", { class: "row tight" }, password, h("button", { class: "small" }, "Set"));
+  const change = h("form", { class: "row tight" }, password, setButton(`Set ${user.name}'s password`));
   change.addEventListener("submit", (event) => {
     event.preventDefault();
     attempt(() => app.api.patch(where, { password: password.value }), `The password of ${user.name} is set.`);
@@ -87,6 +110,7 @@ function userRow(app, user, attempt) {
       {
         type: "button",
         class: "small danger",
+        "aria-label": `Delete ${user.name} for good`,
         onclick: () => attempt(() => app.api.delete(where), `${user.name} is deleted.`),
       },
       `Delete ${user.name} for good`,
@@ -103,10 +127,15 @@ function userRow(app, user, attempt) {
     "tr",
     {},
     h("th", { scope: "row" }, user.name),
-    h("td", {}, role),
+    h("td", {}, roleForm),
     h("td", {}, own ? h("a", { href: "#/settings/account" }, "in your account") : change),
     cell,
   );
+}
+
+/** @param {string} name what it does, for those who do not see beside what it stands */
+function setButton(name) {
+  return h("button", { class: "small", "aria-label": name }, "Set");
 }
 
 /**

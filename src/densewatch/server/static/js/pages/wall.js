@@ -29,8 +29,9 @@ export function announceStates(view) {
   view.addEventListener("state", () => {
     const { badge, hasData, shown } = view.available;
     const usual = told === "" && ["live", "late", "connecting"].includes(shown);
+    const seen = [told, shown].every((state) => state === "live" || state === "late"); // may change each second
     const ofServer = shown === "unreachable" || (told === "unreachable" && hasData); // said once for all
-    if (!usual && !ofServer)
+    if (!usual && !seen && !ofServer)
       announce(`${view.camera.name ?? view.camera.id}: ${badge}${hasData ? "" : ", no data"}`);
     told = shown;
   });

@@ -1,0 +1,166 @@
+"""Connections over real sockets: who asks nothing, or holds too many, keeps nobody else out."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from densewatch.server.connections import Lines
+from densewatch.server.limits import Limits
+from densewatch.server.serve import Server, serving
+from fake_service import BOUNDLESS, fake_service, fake_site
+from live_helpers import wait_for
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@contextmanager
+def server_of(
+    folder: Path, tls: str | None = None, **limits: Any
+) -> Iterator[tuple[Server, tuple[str, int]]]:
+    site = fake_site(folder, port=0) if tls is None else fake_site(folder, port=0, tls=tls)
+    with serving(fake_service(folder, Limits(**{**vars(BOUNDLESS), **limits}), site=site)) as server:
+        yield server, ("127.0.0.1", int(server.address.rstrip("/").rpartition(":")[2]))
+
+
+def is_over(line: socket.socket) -> bool:
+    """Return whether the server has ended a connection; what it sent before is read."""
+    try:
+        while line.recv(4096):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
+def seconds_until_over(line: socket.socket) -> float:
+    began = time.monotonic()
+    line.settimeout(20)
+    assert is_over(line)
+    return time.monotonic() - began
+
+
+def test_idle_connections_keep_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uvicorn counts them, and answers 503 to all when there are too many."""
+    monkeypatch.setattr("densewatch.server.serve._CONNECTIONS", 20)
+    with server_of(tmp_path, head_seconds=2) as (server, where), ExitStack() as stack:
+        lines = [stack.enter_context(socket.create_connection(where, timeout=5)) for _ in range(30)]
+        wait_for(lambda: httpx.get(f"{server.address}healthz").status_code == 503, 5)
+        assert all(is_over(line) for line in lines)
+        assert httpx.get(f"{server.address}healthz").status_code == 200
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD])
+def test_a_head_must_come_in_time(tmp_path: Path, sent: bytes) -> None:
+    with server_of(tmp_path, head_seconds=0.5) as (_, where), socket.create_connection(where) as line:
+        line.sendall(sent)
+        assert 0.3 < seconds_until_over(line) < 4
+
+
+@pytest.mark.parametrize("first", [b"", HEAD + b"\r\n"])
+def test_a_head_that_comes_byte_by_byte_does_not_begin_anew(tmp_path: Path, first: bytes) -> None:
+    """Nor does one of a second request, after the first was answered."""
+    with server_of(tmp_path, head_seconds=0.6) as (_, where), socket.create_connection(where) as line:
+        line.sendall(first)
+        line.settimeout(0.1)
+        began = time.monotonic()
+        while not is_over(line):  # takes 0.1 s
+            assert time.monotonic() - began < 4
+            try:
+                line.sendall(b"G")
+            except ConnectionError:
+                break
+        assert time.monotonic() - began > 0.4
+
+
+def test_requests_that_take_longer_than_a_head_are_answered(tmp_path: Path) -> None:
+    with server_of(tmp_path, head_seconds=0.3) as (_, where), socket.create_connection(where) as line:
+        body = b'{"name": "viewer", "password": "wrong"}'
+        head = b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        line.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body))
+        time.sleep(0.8)
+        line.sendall(body)
+        line.settimeout(10)
+        assert line.recv(4096).startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_connection_that_is_used_again_is_kept(tmp_path: Path) -> None:
+    with server_of(tmp_path, head_seconds=0.3) as (_, where), socket.create_connection(where) as line:
+        line.settimeout(10)
+        for _ in range(3):
+            line.sendall(HEAD + b"\r\n")
+            answer = b""
+            while not answer.endswith(b'"ok"}'):
+                more = line.recv(4096)
+                assert more, "it was closed"
+                answer += more
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            time.sleep(0.5)  # that long a pause is uvicorn's matter
+
+
+def test_a_handshake_must_come_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("densewatch.server.connections.HANDSHAKE_S", 0.5)
+    with server_of(tmp_path, tls="self-signed") as (server, where):
+        with socket.create_connection(where) as line:
+            assert 0.3 < seconds_until_over(line) < 4
+        assert server.certificate is not None
+        trust = ssl.create_default_context(cafile=str(server.certificate.certificate))
+        assert httpx.get(f"{server.address}healthz", verify=trust).status_code == 200
+
+
+def test_an_address_holds_so_many_connections(tmp_path: Path) -> None:
+    with server_of(tmp_path, connections_by_loopback=3) as (server, where):
+        with ExitStack() as stack:
+            lines = [stack.enter_context(socket.create_connection(where, timeout=1)) for _ in range(5)]
+            wait_for(lambda: [is_over(line) for line in lines[3:]] == [True, True], 5)
+            lines[0].sendall(HEAD + b"\r\n")
+            assert lines[0].recv(4096).startswith(b"HTTP/1.1 200 ")
+            other = stack.enter_context(
+                socket.create_connection(where, timeout=5, source_address=("127.0.0.9", 0))
+            )
+            other.sendall(HEAD + b"\r\n")
+            assert other.recv(4096).startswith(b"HTTP/1.1 200 ")
+        wait_for(lambda: answers(server), 5)  # they were given back
+
+
+def answers(server: Server) -> bool:
+    try:
+        return httpx.get(f"{server.address}healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+COUNTED = {
+    "192.0.2.7": 2,
+    "2001:db8::1": 2,
+    "127.0.0.1": 4,
+    "::1": 4,
+    "::ffff:127.0.0.1": 4,
+    "10.1.2.3": 100,  # a proxy
+    "::ffff:10.1.2.3": 100,
+    "": 2,
+}
+
+
+@pytest.mark.parametrize("address", COUNTED)
+def test_how_many_each_address_may_hold(address: str) -> None:
+    limits = Limits(connections_by_address=2, connections_by_loopback=4)
+    lines = Lines(limits, [ipaddress.ip_network("10.0.0.0/8")])
+    taken = [lines.take(address) for _ in range(100)]
+    assert taken.count(True) == COUNTED[address]
+    assert lines.take("198.51.100.9")
+    if False in taken:
+        lines.leave(address)
+        assert lines.take(address)
+        assert not lines.take(address)

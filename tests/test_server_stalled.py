@@ -1,0 +1,112 @@
+"""A camera whose frames come, and no results of them: the API says that there is no data, and why."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from densewatch.live.frames import Frame
+from densewatch.live.policy import SourcePolicy
+from densewatch.live.settings import CameraSettings
+from densewatch.live.watcher import Listeners, Watcher
+from densewatch.runtime.detector import Detector, load
+from densewatch.runtime.engine import EngineError
+from densewatch.server.metrics import counts_are_valid
+from live_helpers import wait_for
+from tiny_model import write_tiny_model
+
+SETTINGS = CameraSettings(source="demo", stalled_after_s=0.3, max_age_ms=300)
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    return load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+
+
+@pytest.fixture
+def loop(detector: Detector) -> Iterator[Watcher]:
+    listeners = Listeners(lambda _: None, lambda _: None, lambda _: None)
+    loop = Watcher(detector, {"hall": SETTINGS}, policy=SourcePolicy.permissive(), listeners=listeners)
+    yield loop
+    loop.stop()
+
+
+def detecting(monkeypatch: pytest.MonkeyPatch, before: Callable[[], object]) -> None:
+    """Let something happen before each detection."""
+    whole = Detector.detect
+
+    def detect(self: Detector, source: Any, **settings: Any) -> Any:
+        before()
+        return whole(self, source, **settings)
+
+    monkeypatch.setattr(Detector, "detect", detect)
+
+
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_a_detector_that_fails_is_no_live_camera(
+    loop: Watcher, monkeypatch: pytest.MonkeyPatch, from_the_start: bool
+) -> None:
+    fails = threading.Event()
+
+    def fail() -> None:
+        if fails.is_set():
+            raise EngineError("out of memory")
+
+    detecting(monkeypatch, fail)
+    if from_the_start:
+        fails.set()
+    loop.start()
+    if not from_the_start:
+        wait_for(lambda: loop.latest("hall"), 20)
+        fails.set()
+    wait_for(lambda: loop.statuses()["hall"].state == "stalled", 20)
+    status = loop.statuses()["hall"]
+    assert status.error == "out of memory"
+    assert status.fps_in > 0
+    assert status.since <= time.time()
+    assert not counts_are_valid(status, SETTINGS)
+    fails.clear()
+    wait_for(lambda: loop.statuses()["hall"].state == "live", 20)
+    assert loop.statuses()["hall"].error is None
+
+
+def test_a_detector_that_hangs_is_no_live_camera(loop: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    detecting(monkeypatch, lambda: go_on.wait(20))
+    loop.start()
+    wait_for(lambda: loop.statuses()["hall"].state == "stalled", 10)
+    assert "no result" in (loop.statuses()["hall"].error or "")
+    go_on.set()
+
+
+def test_a_detector_that_is_slow_goes_on(loop: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    detecting(monkeypatch, lambda: time.sleep(0.5))
+    loop.start()
+    wait_for(lambda: loop.latest("hall"), 20)
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        assert loop.statuses()["hall"].state == "live"
+        time.sleep(0.05)
+
+
+def test_few_frames_a_second_by_choice_are_no_stall(loop: Watcher) -> None:
+    loop.replace("hall", SETTINGS.model_copy(update={"max_fps": 0.5}))
+    loop.start()
+    wait_for(lambda: loop.latest("hall"), 20)
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        assert loop.statuses()["hall"].state == "live"
+        time.sleep(0.05)
+
+
+def test_what_was_owed_before_a_camera_was_away_does_not_count(
+    loop: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = loop._posts["hall"]
+    post._owed_since = time.monotonic() - 3600
+    post.camera._offer(Frame(time.time(), "pts", time.monotonic(), (4, 4), lambda: pytest.fail("looked at")))
+    assert post.status().state == "live"

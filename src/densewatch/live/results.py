@@ -14,8 +14,8 @@ from densewatch.live.frames import TimeSource
 from densewatch.records import Direction
 
 CameraState = Literal["connecting", "live", "stalled", "lost", "ended"]
-"""`stalled`: connected, but no frame for a while. `lost`: not connected; tries again by itself.
-`ended`: a file is through."""
+"""`stalled`: connected, but no frame, or no result of the detector, for a while. `lost`: not connected; tries
+again by itself. `ended`: a file is through."""
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,30 @@ def test_two_objects_that_share_all_their_anchors_collide() -> None:
     assert coverage.low_quality_place[2] != NOWHERE
 
 
+def test_objects_that_training_ignores_leave_their_anchors_to_others() -> None:
+    """What is left of the objects is covered as if there had been no others."""
+    objects = objects_of(draw_crowds(3.0, seed=2))
+    config = preset("light", CLASSES, anchors={"sizes": (12, 24, 48, 96, 192)})
+    scaled = Scaled.of(objects, SMALL)
+    ignored = scaled.under(14.0)
+    assert 10 < ignored.sum() < len(objects) - 10
+    whole, coverage = cover(scaled, config), cover(scaled, config, min_side_px=14.0)
+    kept = Objects(
+        objects.boxes[~ignored],
+        objects.labels[~ignored],
+        objects.pictures[~ignored],
+        objects.sizes,
+        CLASSES,
+    )
+    alone = cover(Scaled.of(kept, SMALL), config)
+    for name in ("covered", "shares_best", "place", "low_quality_place", "best_iou"):
+        assert getattr(coverage, name)[~ignored].tolist() == getattr(alone, name).tolist(), name
+    assert whole.covered[ignored].any()
+    assert not coverage.covered[ignored].any()
+    assert set(coverage.low_quality_place[ignored]) == {NOWHERE}
+    assert coverage.best_iou.tolist() == whole.best_iou.tolist()
+
+
 def test_what_nms_and_limits_leave_of_a_known_picture() -> None:
     """Three in a row, the middle one overlapping both others, one far off, and one of another class."""
     boxes = np.array(

@@ -70,6 +70,43 @@ def test_anchors_are_fitted_to_flat_objects() -> None:
     assert fit_anchors(now.scaled, config) == anchors
 
 
+def test_anchors_are_fitted_from_sizes_that_break_the_limits_too() -> None:
+    """Sizes of half a cell, as for P2 that is not there, are no reason to leave anchors as they are."""
+    config = preset("light", 1, anchors={"sizes": (4, 48, 96, 192, 384)})
+    scaled = Scaled.of(scattered(0, (20, 60), ratio=0.2), KEEP)
+    anchors = fit_anchors(scaled, config)
+    assert anchors != config.anchors
+    fitted = RetinaNetConfig.model_validate({**config.model_dump(), "anchors": anchors.model_dump()})
+    assert cover(scaled, fitted).best_iou.mean() > cover(scaled, config).best_iou.mean() + 0.05
+    assert anchors.sizes[0] >= 4  # no further out than it was
+
+
+def test_objects_that_training_ignores_are_no_reason_to_change_anchors() -> None:
+    config = preset("light", 1)
+    tiny, others = scattered(1, (1, 2.5), ratio=1.0, count=400), scattered(0, (20, 60), ratio=1.0)
+    order = np.argsort(np.concatenate([tiny.pictures, others.pictures]), kind="stable")
+    both = Objects(
+        boxes=np.concatenate([tiny.boxes, others.boxes])[order],
+        labels=np.zeros(440, np.int64),
+        pictures=np.concatenate([tiny.pictures, others.pictures])[order],
+        sizes=others.sizes,
+        num_classes=1,
+    )
+    fitted = fit_anchors(Scaled.of(others, KEEP), config)
+    assert fit_anchors(Scaled.of(both, KEEP), config, min_side_px=3.0) == fitted
+    assert fit_anchors(Scaled.of(both, KEEP), config) != fitted
+
+
+def test_tiles_make_objects_large_enough_to_be_learned() -> None:
+    boxes = np.array([[4, 4, 6.5, 30]], np.float32)  # 2.5 px wide, and 5 px in tiles of 2x2
+    objects = Objects(boxes, np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([[256, 256]]), 1)
+    setup = Setup(preset("light", 1), KEEP, Limits(), min_side_px=3.0)
+    now = examine(objects, setup)
+    assert now.coverage.ignored.tolist() == [True]
+    changes = {change.name: change for change in try_changes(objects, setup, now)}
+    assert changes["tiles 2x2"].outcome.coverage.ignored.tolist() == [False]
+
+
 def test_without_objects_anchors_stay() -> None:
     config = preset("light", 1)
     empty = Scaled.of(scattered(0, (20, 60), 1, count=0), KEEP)

@@ -13,13 +13,19 @@ import pytest
 from PIL import Image
 
 from densewatch.data.dataset import Dataset, Sample
+from densewatch.doctor import pictures
+from densewatch.doctor.ceiling import Limits
 from densewatch.doctor.class_checks import check_classes, count_classes
+from densewatch.doctor.diagnosis import Diagnosis, Part, diagnose
 from densewatch.doctor.findings import Finding, worst_first
 from densewatch.doctor.label_checks import check_labels
 from densewatch.doctor.objects import Objects, Scaled
 from densewatch.doctor.picture_checks import LookedAt, check_doubles, check_pictures
-from densewatch.doctor.pictures import find_doubles, look_at, look_at_pictures
+from densewatch.doctor.pictures import PictureFacts, find_doubles, look_at, look_at_pictures
+from densewatch.doctor.setup import Setup
+from densewatch.doctor.words import changes_sheet, kind_sheets, limits_sheet
 from densewatch.metadata import ClassInfo, ResizePolicy
+from densewatch.models.config import preset
 
 Boxes = Sequence[Sequence[float]]
 
@@ -62,6 +68,64 @@ def test_boxes_are_counted_by_what_is_odd_about_them() -> None:
     assert list(findings["full-boxes"].cases[0].boxes) == [(1, 1, 99, 98)]
     assert findings["twice-labelled"].cases[0].caption == "cat and cat, IoU 0.99"
     assert findings["no-objects"].cases[0].pictures == (Path("2.png"),)
+
+
+def test_the_best_pair_of_a_box_is_told() -> None:
+    boxes: Boxes = [[20, 20, 60, 60], [20, 20, 60, 60.4], [20, 20, 60, 62]]  # of the first: IoU 0.99 and 0.95
+    findings = label_findings(dataset([(boxes, [0, 0, 0])]))
+    case = findings["twice-labelled"].cases[0]
+    assert case.caption == "cat and cat, IoU 0.99"
+    assert case.boxes[1] == pytest.approx((20, 20, 60, 60.4))
+
+
+def diagnosed(data: Dataset, setup: Setup) -> Diagnosis:
+    return diagnose([Part("train", "train.json", data)], setup)
+
+
+KEEP = ResizePolicy(mode="none")
+
+
+def test_objects_that_training_ignores_are_counted_apart() -> None:
+    """2 px wide: an ignored region, with no anchor, and no rival of the object around it."""
+    data = dataset([([[40, 40, 42, 80], [20, 20, 60, 60]], [0, 0])])
+    setup = Setup(preset("light", 2), KEEP, Limits(), min_side_px=3.0)
+    diagnosis = diagnosed(data, setup)
+    assert diagnosis.learned.outcome.coverage.ignored.tolist() == [True, False]
+    assert diagnosis.learned.outcome.uncovered == 0
+    assert diagnosis.learned.outcome.by_iou.ar == 0.5
+    assert diagnosis.verdict().startswith(
+        "AR100 can reach 0.500 with boxes exactly as labelled: "
+        "1 of 2 objects are under 3 px, which training ignores."
+    )
+    rows = {row[0]: row[1] for row in limits_sheet(diagnosis).rows}
+    assert rows["under 3 px, ignored in training"] == "1 (50.0 %)"
+    assert rows["no anchor at IoU 0.5"] == "0"
+    kinds = kind_sheets(diagnosis.learned)[0]
+    assert kinds.rows[0][:4] == ("small, under 32² px", "1", "1", "0")
+    assert not any(finding.kind == "no-anchor" for finding in diagnosis.losses)
+
+
+def test_what_nms_deletes_is_one_number_everywhere() -> None:
+    """Three of one place, of which anchors learn one: NMS has nothing to delete."""
+    data = dataset([([[20, 20, 60, 60]] * 3, [0, 0, 1])])
+    setup = Setup(preset("light", 2), KEEP, Limits(iou_nms=0.5))
+    diagnosis = diagnosed(data, setup)
+    assert diagnosis.learned.outcome.coverage.learned.sum() == 1
+    rows = {row[0]: row[1] for row in limits_sheet(diagnosis).rows}
+    assert rows["deleted by NMS at IoU 0.5"] == rows["deleted by NMS if all classes competed"] == "0"
+    assert changes_sheet(diagnosis).rows[0][2] == "0"
+
+
+def test_candidates_of_a_level_are_those_of_the_model() -> None:
+    boxes = [[x, 10, x + 30, 40] for x in (5, 36, 67)]
+    data = dataset([(boxes, [0, 0, 0]), (boxes, [0, 0, 0]), (boxes[:1], [0])])
+    setup = Setup(preset("light", 2), KEEP, Limits())
+    assert not any(finding.kind == "crowded-level" for finding in diagnosed(data, setup).losses)
+    few = Setup(preset("light", 2), KEEP, Limits(), topk=(2, 2, 2, 2, 2))
+    found = {finding.kind: finding for finding in diagnosed(data, few).losses}["crowded-level"]
+    assert found.count == 2
+    assert found.text.startswith("pictures with more than 2 objects on one pyramid level")
+    assert found.advice == "export with --topk 6"
 
 
 def test_a_good_data_set_has_no_findings_about_labels() -> None:
@@ -141,6 +205,38 @@ def test_flat_pictures_are_doubles_only_byte_for_byte(tmp_path: Path) -> None:
         Image.fromarray(np.full((50, 50, 3), value, np.uint8)).save(tmp_path / name)
     doubles = find_doubles([look_at(tmp_path / name) for name in ("a.png", "b.png", "c.png")])
     assert list(zip(doubles.first, doubles.second, doubles.identical, strict=True)) == [(1, 2, True)]
+
+
+@pytest.mark.parametrize("pairs_at_once", [1, 300, 10**9])
+def test_many_frames_of_one_scene_are_told_once_each(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pairs_at_once: int
+) -> None:
+    """60 frames that all look alike are 1770 pairs, of which each frame's best one is kept."""
+    monkeypatch.setattr(pictures, "_PAIRS_AT_ONCE", pairs_at_once)
+    one = look_at(folder / "0.png")
+    random = np.random.default_rng(0)
+
+    def frame(number: int) -> PictureFacts:
+        thumb = one.thumb + random.normal(0, 0.002, one.thumb.shape).astype(np.float32)
+        thumb /= np.linalg.norm(thumb)
+        return PictureFacts(Path(f"{number}.png"), one.size, None, bytes([number]), thumb, one.bits)
+
+    facts = [frame(number) for number in range(60)]
+    facts.append(PictureFacts(Path("again.png"), one.size, None, facts[7].digest, facts[7].thumb, one.bits))
+    owners = np.repeat([0, 1], [40, 21])
+    found = find_doubles(facts, owners)
+    thumbs = np.array([item.thumb for item in facts])
+    correlation = thumbs @ thumbs.T
+    for second in range(1, 61):
+        for part, columns in ((0, range(min(second, 40))), (1, range(40, second))):
+            best = max(
+                (column for column in columns if (column, second) != (7, 60)),
+                default=None,
+                key=lambda column: correlation[column, second],
+            )
+            own = (found.second == second) & (owners[found.first] == part) & ~found.identical
+            assert found.first[own].tolist() == ([] if best is None else [best])
+    assert list(zip(found.first[found.identical], found.second[found.identical], strict=True)) == [(7, 60)]
 
 
 def test_doubles_are_told_within_and_between_parts(folder: Path) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import sys
+import zipfile
+from collections import defaultdict, deque
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,9 +23,11 @@ from typer.testing import CliRunner, Result
 
 from densewatch.cli.main import app
 from densewatch.models.checkpoint import load_network
+from densewatch.models.foreign import pickled_arrays, weights_file
 from densewatch.models.foreign.convert import import_weights
 from densewatch.models.foreign.errors import ImportFailedError
 from densewatch.models.foreign.pickled_arrays import Array, read_pickle
+from densewatch.models.foreign.weights_file import read_weights
 from foreign_networks import NAMES, detectron2_state, mmdetection_state, picture
 
 State = dict[str, Tensor]
@@ -93,6 +99,121 @@ def test_a_broken_pickle_is_an_error_and_nothing_worse(cut: int, byte: int) -> N
     for data in (whole[:cut], broken):
         with contextlib.suppress(ImportFailedError):
             read_pickle(data)
+
+
+class FromBuffer:
+    """Is pickled as numpy pickles an array with protocol 5; many share one content."""
+
+    content = bytes(1000)
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = np._core.numeric._frombuffer  # type: ignore[attr-defined]
+        return make, (self.content, np.dtype("u1"), self.shape, "C")
+
+
+def test_a_short_pickle_cannot_become_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pickle.dumps([FromBuffer((1000,)) for _ in range(20)], 4)
+    assert len(data) < 3000
+    assert len(read_pickle(data)) == 20
+    monkeypatch.setattr(pickled_arrays, "MAX_BYTES", 10_000)
+    with pytest.raises(ImportFailedError, match="in memory; refused"):
+        read_pickle(data)
+
+
+def test_a_side_of_an_array_has_bounds() -> None:
+    with pytest.raises(ImportFailedError, match="whose shape is no shape"):
+        read_pickle(pickle.dumps(FromBuffer((0, 2**31)), 4))
+
+
+def test_a_tensor_that_is_larger_than_what_is_stored(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"weight": torch.zeros(1).expand(1 << 20, 1 << 20)}, path)  # 4 KB in the file
+    with pytest.raises(ImportFailedError, match="but fewer numbers are stored; refused"):
+        read_weights(path)
+
+
+def test_a_zip_file_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, packed = tmp_path / "plain.pth", tmp_path / "packed.pth"
+    torch.save({"weight": torch.zeros(100_000)}, plain)
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    assert packed.stat().st_size < 10_000
+    monkeypatch.setattr(weights_file, "MAX_BYTES", 100_000)
+    with pytest.raises(ImportFailedError, match="GB are read"):
+        read_weights(packed)
+
+
+def test_tensors_that_share_what_is_stored_cannot_become_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, stored = tmp_path / "weights.pth", torch.zeros(10_000, dtype=torch.float16)
+    torch.save({f"weight{number}": stored[:] for number in range(20)}, path)
+    assert len(read_weights(path).tensors) == 20
+    monkeypatch.setattr(weights_file, "MAX_BYTES", 400_000)
+    with pytest.raises(ImportFailedError, match="has weights of more than"):
+        read_weights(path)
+
+
+@pytest.fixture
+def toolkit_class(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, type], Any]:
+    """Makes classes that are pickled under the names of toolkits that are not installed."""
+
+    def pretend(module: str, name: str, base: type) -> Any:
+        parts = module.split(".")
+        for count in range(1, len(parts) + 1):
+            monkeypatch.setitem(sys.modules, ".".join(parts[:count]), ModuleType(parts[count - 1]))
+        cls = type(name, (base,), {"__module__": module})
+        monkeypatch.setattr(sys.modules[module], name, cls, raising=False)
+        return cls
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("yacs.config", "CfgNode"),
+        ("fvcore.common.config", "CfgNode"),
+        ("mmcv.utils.config", "ConfigDict"),
+        ("addict.addict", "Dict"),
+    ],
+)
+def test_settings_and_logs_beside_the_weights_do_not_matter(
+    tmp_path: Path, toolkit_class: Callable[[str, str, type], Any], module: str, name: str
+) -> None:
+    settings = toolkit_class(module, name, dict)
+    config = settings(model=settings(depth=50))
+    config.frozen = True
+    path = tmp_path / "weights.pth"
+    beside = {
+        "cfg": config,
+        "losses": deque([0.5, 0.25], maxlen=3),
+        "counts": defaultdict(int, {"cat": 3}),
+        "lists": defaultdict(list, {"cat": [1]}),
+        "tables": defaultdict(dict, {"cat": {"a": 1.0}}),
+        "means": defaultdict(float, {"cat": 1.0}),
+    }
+    torch.save({"model": {"weight": torch.ones(2)}, **beside}, path)
+    assert read_weights(path).tensors["weight"].tolist() == [1.0, 1.0]
+
+
+def test_what_cannot_be_read_has_a_reason(
+    tmp_path: Path, toolkit_class: Callable[[str, str, type], Any]
+) -> None:
+    log = toolkit_class("mmcv.logging", "Log", list)
+    path = tmp_path / "weights.pth"
+    torch.save({"model": {"weight": torch.ones(2)}, "log": log([1, 2])}, path)
+    with pytest.raises(ImportFailedError, match=r"cannot be read as PyTorch weights: \w+ .*list"):
+        read_weights(path)
+
+
+def test_the_reason_may_stand_on_the_next_line() -> None:
+    error = pickle.UnpicklingError("Advice.\n WeightsUnpickler error: \n\nUnsupported operand 149")
+    assert weights_file._reason(error) == "Unsupported operand 149"
 
 
 def without(state: State, name: str) -> State:

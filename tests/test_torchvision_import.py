@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.models import get_model
 from torchvision.models.detection import RetinaNet as TorchvisionRetinaNet
+from torchvision.models.detection._utils import overwrite_eps
 from typer.testing import CliRunner, Result
 
 from densewatch.cli.main import app
+from densewatch.export.torchvision_check import check_against_torchvision
 from densewatch.models.checkpoint import load_network, read_checkpoint
+from densewatch.models.foreign import convert
+from densewatch.models.foreign.conversion import PublishedFile
+from densewatch.models.foreign.errors import ImportFailedError
+from densewatch.models.retinanet import RetinaNet
 from densewatch.runtime.model_file import read_info
 from torchvision_networks import V1, V2, random_network
 
@@ -54,6 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def save_network(architecture: str, folder: Path) -> Original:
     network = random_network(architecture)
+    overwrite_eps(network, 1e-5)  # as torchvision builds it, but for its published file
     weights = folder / f"{architecture}.pth"
     torch.save(network.state_dict(), weights)
     return Original(architecture, network, weights)
@@ -76,9 +84,10 @@ def original(request: pytest.FixtureRequest) -> Original:
 
 
 def told(result: Result) -> str:
-    """Return what standard error says after the line that the work has begun: one line."""
-    begun, outcome = result.stderr.splitlines()
+    """Return what standard error says last; before it are that the work has begun, and V1's note."""
+    begun, *notes, outcome = result.stderr.splitlines()
     assert begun.startswith("converting the weights")
+    assert all("does not say the epsilon of its frozen batch norm: 1e-05" in note for note in notes)
     return outcome
 
 
@@ -104,6 +113,53 @@ def test_a_checkpoint_computes_what_the_original_does(original: Original, folder
     torch.testing.assert_close(
         torch.cat(dense.bbox_deltas, dim=1), theirs["bbox_regression"], atol=1e-4, rtol=0
     )
+
+
+PUBLISHED = PublishedFile("retinanet_resnet50_fpn_coco-eeacb38b.pth", "torchvision", "pytorch")
+
+
+def faint_batch_norm(network: nn.Module) -> dict[str, Tensor]:
+    """Return a network's weights with variances in the stem that epsilon bears on."""
+    state = network.state_dict()
+    name = "backbone.body.bn1.running_var"
+    return state | {
+        name: state[name] * 1e-5,
+        "backbone.body.bn1.weight": state["backbone.body.bn1.weight"] / 300,
+    }
+
+
+def eps_of(imported: convert.Imported) -> float:
+    return imported.network.config.backbone.norm_eps
+
+
+def test_the_epsilon_of_v1_hangs_on_where_it_comes_from(v1: Original, folder: Path) -> None:
+    """0 in the published file alone; 1e-5 for trained batch norm, which has counters, and for any other."""
+    path = folder / "epsilon.pth"
+    torch.save(faint_batch_norm(v1.network), path)
+    published = convert.import_weights(path, published=PUBLISHED)
+    other = convert.import_weights(path)
+    assert (eps_of(published), published.converted.notes) == (0.0, ())
+    assert eps_of(other) == 1e-5
+    assert "does not say the epsilon of its frozen batch norm" in other.converted.notes[0]
+    trained = get_model(V1, weights=None, weights_backbone=None)
+    torch.save(trained.state_dict(), path)
+    counted = convert.import_weights(path)
+    assert (eps_of(counted), counted.converted.notes) == (1e-5, ())
+
+
+@pytest.mark.parametrize("published", [PUBLISHED, None])
+def test_the_comparison_knows_the_epsilon_by_itself(
+    v1: Original, folder: Path, published: PublishedFile | None
+) -> None:
+    path = folder / "epsilon.pth"
+    torch.save(faint_batch_norm(v1.network), path)
+    imported = convert.import_weights(path, published=published)
+    check_against_torchvision(imported)
+    backbone = imported.network.config.backbone.model_copy(update={"norm_eps": 1e-5 - eps_of(imported)})
+    wrong = RetinaNet(imported.network.config.model_copy(update={"backbone": backbone})).eval()
+    wrong.load_state_dict(imported.network.state_dict())
+    with pytest.raises(ImportFailedError, match="differs from torchvision's retinanet_resnet50_fpn: a logit"):
+        check_against_torchvision(replace(imported, network=wrong))
 
 
 def with_old_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

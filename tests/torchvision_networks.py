@@ -7,7 +7,6 @@ from torch import nn
 from torchvision.models import resnet50
 from torchvision.models.detection import RetinaNet as TorchvisionRetinaNet
 from torchvision.models.detection import retinanet_resnet50_fpn_v2
-from torchvision.models.detection._utils import overwrite_eps
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.ops.misc import FrozenBatchNorm2d
@@ -28,12 +27,10 @@ def random_network(architecture: str) -> TorchvisionRetinaNet:
 
 
 def _build_v1() -> TorchvisionRetinaNet:
-    """Return V1 as torchvision builds it for its published weights: frozen batch norms, epsilon 0."""
+    """Return V1 as torchvision builds it for weights of one's own: frozen batch norms, the usual epsilon."""
     body = resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
     backbone = _resnet_fpn_extractor(body, 5, returned_layers=[2, 3, 4], extra_blocks=LastLevelP6P7(256, 256))
-    network = TorchvisionRetinaNet(backbone, 91)
-    overwrite_eps(network, 0.0)
-    return network
+    return TorchvisionRetinaNet(backbone, 91)
 
 
 def _randomise(network: TorchvisionRetinaNet) -> None:

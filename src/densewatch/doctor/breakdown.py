@@ -24,7 +24,8 @@ class Kind:
     Attributes:
         name: of the kind.
         objects: how many there are.
-        uncovered: how many have no anchor at `foreground_iou`.
+        ignored: how many are so small that training ignores them.
+        uncovered: how many of the others have no anchor at `foreground_iou`.
         collided: how many have one, but each of their anchors learns another object.
         deleted: how many are learned, but not found: deleted by NMS, or beyond the limit.
         mean_best_iou: of their best anchors.
@@ -32,6 +33,7 @@ class Kind:
 
     name: str
     objects: int
+    ignored: int
     uncovered: int
     collided: int
     deleted: int
@@ -82,7 +84,8 @@ def _divide(outcome: Outcome, kinds: npt.NDArray[np.intp] | Ints, names: Sequenc
                 Kind(
                     name,
                     len(rows),
-                    int((~coverage.covered[rows]).sum()),
+                    int(coverage.ignored[rows].sum()),
+                    int(coverage.uncovered[rows].sum()),
                     int(coverage.collided[rows].sum()),
                     int(lost[rows].sum()),
                     float(coverage.best_iou[rows].mean()),

@@ -1,4 +1,4 @@
-"""The recall that no detector of an architecture can pass: what anchors, NMS and limits leave."""
+"""The recall of an oracle that gives exactly the labelled boxes: what anchors, NMS and limits leave."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ class Limits:
 class Ceiling:
     """What is left of N objects.
 
-    An oracle, which gives the very box of its object for every matched anchor, and scores them as well as can
-    be, has this recall at every IoU from 0.50 to 0.95. So `ar` is its AR.
+    An oracle, which gives the labelled box of its object for every matched anchor, and scores them as well as
+    can be, has this recall at every IoU from 0.50 to 0.95. So `ar` is its AR. A real detector stays below it
+    but for luck: it may find what it was not taught, and NMS may spare boxes that are less than exact.
 
     Attributes:
         objects: how many there are.
-        without_anchor: how many no anchor learns.
+        without_anchor: how many no anchor learns, those that training ignores among them.
         deleted_by_nms: of those that an anchor learns, how many NMS deletes.
         beyond_limit: how many more `max_detections` leaves out.
         found: bool [N].

@@ -95,7 +95,7 @@ def _each(objects: Objects, setup: Setup, now: Outcome) -> Iterator[Change]:
 
 
 def _fitted(objects: Objects, setup: Setup, scaled: Scaled, name: str, flags: tuple[str, ...]) -> Change:
-    anchors = fit_anchors(scaled, setup.config)
+    anchors = fit_anchors(scaled, setup.config, setup.min_side_px)
     config = _configured(setup.config, anchors=anchors)
     then = replace(setup, config=config)
     return Change(name, (*flags, *anchor_flags(anchors)), (), then, examine(objects, then))
@@ -154,7 +154,7 @@ def _tiled(objects: Objects, setup: Setup, now: Outcome) -> Change:
         plans, tiles = _plans(objects.sizes, info, "2x2"), "2x2"
     parts, owners = _cut(objects, plans)
     scaled = Scaled.of(parts, setup.policy)
-    coverage = _gather(cover(scaled, setup.config), owners, len(objects))
+    coverage = _gather(cover(scaled, setup.config, setup.min_side_px), owners, len(objects))
     anchors = anchors_per_picture(scaled.inputs, setup.config) * len(scaled.inputs) / len(objects.sizes)
     outcome = conclude(now.scaled, coverage, setup, anchors)
     return Change(f"tiles {tiles}", (), ("--tiles", tiles), setup, outcome)
@@ -199,8 +199,11 @@ def _gather(parts: Coverage, owners: Ints, count: int) -> Coverage:
     """Return what the parts' anchors mean for the objects: the best that any part has for one."""
     order = np.argsort(parts.best_iou, kind="stable")  # of values for one place, the last one stays
     gathered = Coverage.without_anchors(count)
-    for name in ("best_iou", "best_level", "covered", "shares_best"):
+    for name in ("best_iou", "best_level", "shares_best"):
         getattr(gathered, name)[owners[order]] = getattr(parts, name)[order]
+    gathered.ignored[:] = True
+    np.logical_and.at(gathered.ignored, owners, parts.ignored)
+    np.logical_or.at(gathered.covered, owners, parts.covered)
     for name in ("place", "low_quality_place"):
         np.maximum.at(getattr(gathered, name), owners, getattr(parts, name))
     return gathered

@@ -15,7 +15,7 @@ from densewatch.doctor.crowding import best_survivors
 from densewatch.doctor.findings import Finding, worst_first
 from densewatch.doctor.geometry_checks import check_geometry
 from densewatch.doctor.label_checks import check_labels
-from densewatch.doctor.objects import Ints, Objects, Scaled
+from densewatch.doctor.objects import Objects
 from densewatch.doctor.picture_checks import LookedAt, check_doubles, check_pictures
 from densewatch.doctor.pictures import look_at_pictures
 from densewatch.doctor.setup import Outcome, Setup, examine
@@ -43,14 +43,13 @@ class Examined:
     Attributes:
         part: of the data.
         outcome: what anchors, NMS and limits mean for it.
-        nms_deletes: how many of all objects NMS deletes even of a perfect detector.
-        nms_deletes_agnostic: the same if objects of all classes competed.
+        nms_deletes_agnostic: how many of the objects that an anchor learns NMS deletes from what an oracle
+            gives, which is exactly the labelled boxes, if objects of all classes competed.
         kinds: heading → how objects of each kind fare.
     """
 
     part: Part
     outcome: Outcome
-    nms_deletes: int
     nms_deletes_agnostic: int
     kinds: dict[str, list[Kind]]
 
@@ -88,12 +87,13 @@ class Diagnosis:
         limit = self.setup.limits.max_detections
         if now.by_iou.ar is None:
             return "There is no object to learn from."
-        count = now.by_iou.objects
-        sentence = f"AR{limit} can reach {now.by_iou.ar:.3f} at most"
+        count, ignored = now.by_iou.objects, int(now.coverage.ignored.sum())
+        sentence = f"AR{limit} can reach {now.by_iou.ar:.3f} with boxes exactly as labelled"
         reasons = [
             f"{lost} of {count} objects {what}"
             for lost, what in (
-                (now.by_iou.without_anchor, "have no anchor"),
+                (ignored, f"are under {self.setup.min_side_px:g} px, which training ignores"),
+                (now.by_iou.without_anchor - ignored, "have no anchor"),
                 (now.by_iou.deleted_by_nms, "are deleted by NMS"),
                 (now.by_iou.beyond_limit, f"are beyond {limit} a class"),
             )
@@ -112,7 +112,6 @@ def diagnose(
     parts: Sequence[Part],
     setup: Setup,
     *,
-    min_side_px: float = 3.0,
     threads: int = 1,
     on_picture: Callable[[], None] = lambda: None,
 ) -> Diagnosis:
@@ -121,7 +120,6 @@ def diagnose(
     Args:
         parts: what is learned, and if there is one, what is measured.
         setup: what is to be trained.
-        min_side_px: training ignores objects with a shorter side, in pixels of the network's input.
         threads: for reading pictures.
         on_picture: called after each picture.
     """
@@ -140,7 +138,7 @@ def diagnose(
     findings += check_doubles(looked_at)
     findings += check_classes(classes, [part.split for part in parts])
     for item in examined:
-        findings += check_labels(item.part.dataset, item.outcome.scaled, item.part.split, min_side_px)
+        findings += check_labels(item.part.dataset, item.outcome.scaled, item.part.split, setup.min_side_px)
     return Diagnosis(
         setup,
         examined,
@@ -160,14 +158,9 @@ def _examine(part: Part, objects: Objects, setup: Setup) -> Examined:
         "by width:height": by_shape(outcome),
         "by level of the best anchor": by_level(outcome, setup),
     }
-    scaled, iou = outcome.scaled, setup.limits.iou_nms
-    return Examined(
-        part, outcome, _deleted(scaled, objects.groups, iou), _deleted(scaled, objects.pictures, iou), kinds
-    )
-
-
-def _deleted(scaled: Scaled, groups: Ints, iou: float) -> int:
-    return int(np.count_nonzero(~best_survivors(scaled.boxes, groups, iou)))
+    learned = outcome.coverage.learned
+    stays = best_survivors(outcome.scaled.boxes[learned], objects.pictures[learned], setup.limits.iou_nms)
+    return Examined(part, outcome, int(np.count_nonzero(~stays)), kinds)
 
 
 def _look_at(part: Part, threads: int, on_picture: Callable[[], None]) -> LookedAt:

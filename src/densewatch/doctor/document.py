@@ -37,7 +37,7 @@ def _part(part: Examined) -> dict[str, Any]:
         "source": part.part.source,
         "pictures": len(part.part.dataset),
         **_outcome(part.outcome),
-        "nms_deletes": part.nms_deletes,
+        "nms_deletes": part.outcome.by_iou.deleted_by_nms,
         "nms_deletes_class_agnostic": part.nms_deletes_agnostic,
         "kinds": {title: [asdict(kind) for kind in kinds] for title, kinds in part.kinds.items()},
     }
@@ -46,6 +46,7 @@ def _part(part: Examined) -> dict[str, Any]:
 def _outcome(outcome: Outcome) -> dict[str, Any]:
     return {
         "objects": outcome.by_iou.objects,
+        "ignored": int(outcome.coverage.ignored.sum()),
         "uncovered": outcome.uncovered,
         "share_best_anchor": int(outcome.coverage.shares_best.sum()),
         "collided": int(outcome.coverage.collided.sum()),

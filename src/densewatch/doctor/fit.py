@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from densewatch.doctor.anchor_places import Doubles, Nearest, level_shapes
-from densewatch.doctor.objects import Scaled
+from densewatch.doctor.objects import Ints, Scaled
 from densewatch.models.config import AnchorConfig, RetinaNetConfig
 
 _MOST_OBJECTS = 4000
@@ -20,44 +20,47 @@ _LEAST_STRIDES, _MOST_STRIDES = 1.0, 8.0
 """A level's anchors are one to eight of its cells wide: finer ones lie too far apart, and larger ones see too
 little of the picture. The paper's are 4 to 6.3."""
 _LEAST_GAIN = 1e-4
+_ROUNDING = 1e-9
 _DIGITS = 3
 
 
-def fit_anchors(scaled: Scaled, config: RetinaNetConfig) -> AnchorConfig:
+def fit_anchors(scaled: Scaled, config: RetinaNetConfig, min_side_px: float = 0.0) -> AnchorConfig:
     """Return anchors that fit objects better, as many as there are now, rounded to three digits.
 
     What is sought is the largest sum of two numbers: the share of objects with an anchor at `foreground_iou`,
     and the mean IoU of the best anchors. Sizes, scales and ratios are varied one after the other, as long as
-    that helps, from coarse to fine. The search is the same each time.
+    that helps, from coarse to fine. Sizes leave what a level's cells allow no further than they did at the
+    start. The search is the same each time.
 
     Args:
         scaled: the objects; of many, 4000 are looked at.
         config: of the network; what it starts from.
+        min_side_px: training ignores objects with a shorter side; they are left out.
     """
-    some = _sample(scaled)
+    some = _sample(scaled, np.flatnonzero(~scaled.under(min_side_px)))
     if not len(some.objects):
         return config.anchors
     search = _Search(Nearest(some, config), config)
     best = _Shapes(config.anchors.sizes, config.anchors.scales, config.anchors.ratios)
-    fitness = search.fitness(best)
+    fitness, excess = search.fitness(best), best.excess(config.pyramid.strides)
     for step in _STEPS:
         gained = True
         while gained:
             gained = False
             for candidate in best.neighbours(step):
-                if not candidate.fits(config.pyramid.strides):
+                outside = candidate.excess(config.pyramid.strides)
+                if outside > excess + _ROUNDING:
                     continue
                 value = search.fitness(candidate)
                 if value > fitness + _LEAST_GAIN:
-                    best, fitness, gained = candidate, value, True
+                    best, fitness, excess, gained = candidate, value, outside, True
     return best.rounded().configured(config.anchors)
 
 
-def _sample(scaled: Scaled) -> Scaled:
-    count = len(scaled.objects)
-    if count <= _MOST_OBJECTS:
-        return scaled
-    rows = np.sort(np.random.default_rng(0).choice(count, _MOST_OBJECTS, replace=False))
+def _sample(scaled: Scaled, rows: Ints) -> Scaled:
+    """Return the objects of these rows, or some of them where they are many."""
+    if len(rows) > _MOST_OBJECTS:
+        rows = np.sort(np.random.default_rng(0).choice(rows, _MOST_OBJECTS, replace=False))
     objects = scaled.objects
     some = replace(
         objects, boxes=objects.boxes[rows], labels=objects.labels[rows], pictures=objects.pictures[rows]
@@ -83,13 +86,17 @@ class _Shapes:
                     changed = (*values[:place], values[place] * factor, *values[place + 1 :])
                     yield replace(self, **{name: changed})
 
-    def fits(self, strides: tuple[int, ...]) -> bool:
-        """Whether sizes rise from level to level, and lie within what a level's cells allow."""
-        rising = all(low < high for low, high in pairwise(self.sizes))
-        return rising and all(
-            _LEAST_STRIDES * stride <= size <= _MOST_STRIDES * stride
-            for size, stride in zip(self.sizes, strides, strict=True)
-        )
+    def excess(self, strides: tuple[int, ...]) -> float:
+        """Return how far sizes are from what they should be, as the sum of the logarithms of the factors.
+
+        It is 0 where they do not fall from level to level, and lie within what a level's cells allow.
+        """
+        limits = [
+            *((_LEAST_STRIDES * stride, size) for size, stride in zip(self.sizes, strides, strict=True)),
+            *((size, _MOST_STRIDES * stride) for size, stride in zip(self.sizes, strides, strict=True)),
+            *pairwise(self.sizes),
+        ]
+        return sum(max(0.0, math.log(low / high)) for low, high in limits)
 
     def rounded(self) -> _Shapes:
         """Return the same in order, with few digits."""

@@ -12,7 +12,7 @@ from densewatch.doctor.crowding import overlapping_pairs
 from densewatch.doctor.findings import Case, Finding, Severity, box_of, spread
 from densewatch.doctor.setup import Outcome, Setup
 
-TOPK = 1000
+_TOPK = 1000
 """Candidates that a level passes on unless `densewatch export --topk` says otherwise."""
 _WARN_SHARE = 0.01
 
@@ -21,15 +21,23 @@ def check_geometry(dataset: Dataset, outcome: Outcome, setup: Setup, split: str)
     """Give what anchors, NMS and limits lose of a data set."""
     yield _without_anchor(dataset, outcome, setup, split)
     yield _lost_to_overlap(dataset, outcome, setup, split)
+    yield _crowded_levels(outcome, setup, split)
+
+
+def _crowded_levels(outcome: Outcome, setup: Setup, split: str) -> Finding:
+    levels = len(setup.level_names)
+    topk = setup.topk or (_TOPK,) * levels
     places = outcome.coverage.low_quality_place
-    crowded = np.bincount(places[places != NOWHERE])
-    yield Finding(
+    crowd = np.bincount(places[places != NOWHERE], minlength=levels)
+    place = np.flatnonzero(crowd > np.array(topk)[np.arange(len(crowd)) % levels])
+    told = " or ".join(str(count) for count in sorted(set(topk)))
+    return Finding(
         "crowded-level",
         "warning",
         split,
-        int((crowded > TOPK).sum()),
-        f"pictures with more than {TOPK} objects on one pyramid level, which passes on no more candidates",
-        f"export with --topk {int(crowded.max(initial=0)) * 2}",
+        len(np.unique(place // levels)),
+        f"pictures with more than {told} objects on one pyramid level, which passes on no more candidates",
+        f"export with --topk {int(crowd.max()) * 2}",
     )
 
 
@@ -39,7 +47,7 @@ def _severity(count: int, objects: int) -> Severity:
 
 def _without_anchor(dataset: Dataset, outcome: Outcome, setup: Setup, split: str) -> Finding:
     coverage, objects, sides = outcome.coverage, outcome.scaled.objects, outcome.scaled.sides
-    rows = np.flatnonzero(~coverage.learned)
+    rows = np.flatnonzero(~coverage.learned & ~coverage.ignored)
     rows = rows[np.argsort(coverage.best_iou[rows], kind="stable")]
     cases = []
     for row, path in spread(dataset, objects, rows.tolist()):
@@ -81,7 +89,7 @@ def _lost_to_overlap(dataset: Dataset, outcome: Outcome, setup: Setup, split: st
         _severity(outcome.by_iou.deleted_by_nms, len(objects)),
         split,
         outcome.by_iou.deleted_by_nms,
-        f"objects that NMS at IoU {iou:g} deletes even of a perfect detector",
+        f"objects that NMS at IoU {iou:g} deletes even from an oracle that gives exactly the labelled boxes",
         "see what to change",
         tuple(cases),
     )

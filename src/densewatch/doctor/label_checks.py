@@ -151,7 +151,9 @@ def _near_identical(check: _Check) -> Iterator[Finding]:
 def _pairs(check: _Check, pairs: tuple[Ints, Ints, Floats], kind: str, text: str, advice: str) -> Finding:
     order = np.argsort(-pairs[2], kind="stable")
     first, second, ious = (values[order] for values in pairs)
-    partner = dict(zip(first.tolist(), zip(second.tolist(), ious.tolist(), strict=True), strict=True))
+    partner: dict[int, tuple[int, float]] = {}
+    for row, other, iou in zip(first.tolist(), second.tolist(), ious.tolist(), strict=True):
+        partner.setdefault(row, (other, iou))  # the best pair of a box comes first
     cases = []
     for row, path in spread(check.dataset, check.objects, partner):
         other, iou = partner[row]

@@ -88,6 +88,11 @@ class Scaled:
         """Width and height of each box, float32 [N, 2], pixels of the network's input."""
         return self.boxes[:, 2:] - self.boxes[:, :2]
 
+    def under(self, side_px: float) -> Bools:
+        """Return which objects have a side under so many pixels of the network's input, bool [N]."""
+        under: Bools = self.sides.min(axis=1, initial=np.inf) < side_px
+        return under
+
     def portions(self, most: int) -> Iterator[tuple[slice, Scaled]]:
         """Give the objects of some pictures at a time, at most `most` unless one picture has more.
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from densewatch.data.dataset import Dataset
 from densewatch.doctor.findings import MOST_CASES, Case, Finding
-from densewatch.doctor.objects import Ints
 from densewatch.doctor.pictures import Doubles, PictureFacts, find_doubles
 
 
@@ -73,7 +72,7 @@ def check_doubles(parts: Sequence[LookedAt]) -> Iterator[Finding]:
     """Give which pictures are there twice, within the parts of the data and between them."""
     facts = [item for part in parts for item in part.facts]
     owners = np.repeat(np.arange(len(parts)), [len(part.facts) for part in parts])
-    doubles = find_doubles(facts)
+    doubles = find_doubles(facts, owners)
     for first in range(len(parts)):
         for second in range(first, len(parts)):
             rows = (owners[doubles.first] == first) & (owners[doubles.second] == second)
@@ -87,7 +86,6 @@ def _double_finding(
 ) -> Finding:
     between = first != second
     alike = "byte for byte the same" if identical else "nearly the same"
-    twice: Ints = np.unique(doubles.second)
     text = f"pictures of {second} that are {alike} as one of {first}"
     advice = "take them out of one of the two: figures measured on them are too good"
     if not between:
@@ -106,7 +104,7 @@ def _double_finding(
         f"{'identical' if identical else 'similar'}-{'between' if between else 'within'}",
         "error" if between and identical else "warning",
         f"{first}, {second}" if between else first,
-        len(twice),
+        len(doubles),
         text,
         advice,
         cases,

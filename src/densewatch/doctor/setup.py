@@ -21,11 +21,15 @@ class Setup:
         config: of the network.
         policy: how pictures are prepared.
         limits: what cuts results.
+        min_side_px: training ignores objects with a shorter side, in pixels of the network's input.
+        topk: how many candidates each level passes on, finest first; None where no model file says it yet.
     """
 
     config: RetinaNetConfig
     policy: ResizePolicy
     limits: Limits
+    min_side_px: float = 0.0
+    topk: tuple[int, ...] | None = None
 
     @property
     def level_names(self) -> tuple[str, ...]:
@@ -53,19 +57,20 @@ class Outcome:
 
     @property
     def uncovered(self) -> int:
-        """How many objects have no anchor at `foreground_iou`."""
-        return int((~self.coverage.covered).sum())
+        """How many objects that training does not ignore have no anchor at `foreground_iou`."""
+        return int(self.coverage.uncovered.sum())
 
     @property
     def mean_best_iou(self) -> float | None:
-        """IoU of the best anchors, averaged over the objects; None where there are none."""
-        return float(self.coverage.best_iou.mean()) if len(self.coverage.best_iou) else None
+        """IoU of the best anchors, averaged over the objects that are not ignored; None without any."""
+        taught = self.coverage.best_iou[~self.coverage.ignored]
+        return float(taught.mean()) if len(taught) else None
 
 
 def examine(objects: Objects, setup: Setup) -> Outcome:
     """Return what a setup means for objects."""
     scaled = Scaled.of(objects, setup.policy)
-    coverage = cover(scaled, setup.config)
+    coverage = cover(scaled, setup.config, setup.min_side_px)
     return conclude(scaled, coverage, setup, anchors_per_picture(scaled.inputs, setup.config))
 
 

@@ -53,6 +53,11 @@ def limits_sheet(diagnosis: Diagnosis) -> Sheet:
     iou, most = setup.config.loss.foreground_iou, setup.limits.max_detections
     rows = [
         ("objects", *(str(part.outcome.by_iou.objects) for part in parts)),
+        _counts(
+            f"under {setup.min_side_px:g} px, ignored in training",
+            parts,
+            [int(part.outcome.coverage.ignored.sum()) for part in parts],
+        ),
         _counts(f"no anchor at IoU {iou:g}", parts, [part.outcome.uncovered for part in parts]),
         _counts(
             "every such anchor learns another object",
@@ -65,7 +70,9 @@ def limits_sheet(diagnosis: Diagnosis) -> Sheet:
             [int(part.outcome.coverage.shares_best.sum()) for part in parts],
         ),
         _counts(
-            f"deleted by NMS at IoU {setup.limits.iou_nms:g}", parts, [part.nms_deletes for part in parts]
+            f"deleted by NMS at IoU {setup.limits.iou_nms:g}",
+            parts,
+            [part.outcome.by_iou.deleted_by_nms for part in parts],
         ),
         _counts(
             "deleted by NMS if all classes competed", parts, [part.nms_deletes_agnostic for part in parts]
@@ -84,7 +91,7 @@ def limits_sheet(diagnosis: Diagnosis) -> Sheet:
 
 def kind_sheets(examined: Examined) -> list[Sheet]:
     """Return how objects of each size, shape and level fare; those that lose most come first."""
-    headings = ("objects", "no anchor", "collision", "NMS, limit", "mean best IoU")
+    headings = ("objects", "ignored", "no anchor", "collision", "NMS, limit", "mean best IoU")
     return [
         Sheet(
             title,
@@ -163,13 +170,14 @@ def _share(count: int, objects: int) -> str:
 
 
 def _loss(kind: Kind) -> float:
-    return (kind.uncovered + kind.collided + kind.deleted) / kind.objects
+    return (kind.ignored + kind.uncovered + kind.collided + kind.deleted) / kind.objects
 
 
 def _kind_row(kind: Kind) -> tuple[str, ...]:
     return (
         kind.name,
         str(kind.objects),
+        str(kind.ignored),
         _share(kind.uncovered, kind.objects),
         str(kind.collided),
         str(kind.deleted),

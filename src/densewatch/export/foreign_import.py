@@ -6,15 +6,20 @@ import hashlib
 from pathlib import Path
 
 from densewatch.export.model_file import export_model
-from densewatch.export.torchvision_check import architecture_of, check_against_torchvision, published_weights
+from densewatch.export.torchvision_check import (
+    ARCHITECTURES,
+    architecture_of,
+    check_against_torchvision,
+    published_weights,
+)
 from densewatch.hub import hash_in_name
 from densewatch.metadata import ModelInfo
 from densewatch.models.checkpoint import save_checkpoint
-from densewatch.models.foreign.conversion import Style, Toolkit
+from densewatch.models.foreign.conversion import PublishedFile, Style, Toolkit
 from densewatch.models.foreign.convert import Imported, import_weights
 from densewatch.models.foreign.errors import ImportFailedError
 from densewatch.models.retinanet import RetinaNet
-from densewatch.published import PUBLISHED_NETWORKS
+from densewatch.published import PUBLISHED_NETWORKS, PublishedNetwork
 
 _COCO = "COCO train2017"
 
@@ -35,13 +40,37 @@ def import_network(
     Raises:
         ImportFailedError: the file cannot be read, is no RetinaNet's, or the outputs differ.
     """
-    imported = import_weights(weights, toolkit, style, names)
+    imported = import_weights(weights, toolkit, style, names, recognise_published(weights))
     if imported.converted.toolkit == "torchvision":
         try:
             check_against_torchvision(imported)
         except ImportFailedError as error:
             raise ImportFailedError(f"{weights}: {error}") from error
     return imported.network, _describe(imported), imported.converted.notes
+
+
+def recognise_published(path: Path) -> PublishedFile | None:
+    """Return which published file this one is by its hash, whatever its name; None where it is none.
+
+    torchvision and mmdetection end their files' names in eight digits of a SHA-256, detectron2 in six of an
+    MD5.
+    """
+    sha256 = _digest(path, "sha256")
+    for architecture in ARCHITECTURES:
+        url = str(published_weights(architecture).url)
+        if sha256.startswith(hash_in_name(url)):
+            return PublishedFile(url.rsplit("/", 1)[-1], "torchvision", "pytorch")
+    ends: dict[Toolkit, str] = {"mmdetection": sha256[:8], "detectron2": _digest(path, "md5")[:6]}
+    for network in PUBLISHED_NETWORKS:
+        for toolkit, digits in ends.items():
+            if network.preset == toolkit and Path(network.file).stem.endswith(digits):
+                return PublishedFile(network.file, toolkit, _style_of(network))
+    return None
+
+
+def _style_of(network: PublishedNetwork) -> Style:
+    """Return what the backbone of a published network expects; the names of mmdetection's tell it."""
+    return "caffe" if network.preset == "detectron2" or "_caffe_" in network.file else "pytorch"
 
 
 def convert_weights(
@@ -89,11 +118,11 @@ def _describe(imported: Imported) -> ModelInfo:
 def _describe_torchvision(info: ModelInfo, imported: Imported) -> ModelInfo:
     """Add torchvision's name of the network and, where the file is the published one, what is known of it."""
     architecture = architecture_of(imported.network)
-    published = published_weights(architecture)
     source = {"source": f"torchvision {architecture}, file {imported.file.path.name}"}
     info = info.model_copy(update={"name": architecture.replace("_", "-"), "training": source})
-    if not _digest(imported.file.path, "sha256").startswith(hash_in_name(published.url)):
+    if imported.published is None:
         return info
+    published = published_weights(architecture)
     box_map = published.meta["_metrics"]["COCO-val2017"]["box_map"]
     return info.model_copy(
         update={
@@ -105,18 +134,11 @@ def _describe_torchvision(info: ModelInfo, imported: Imported) -> ModelInfo:
 
 
 def _describe_published(info: ModelInfo, imported: Imported) -> ModelInfo:
-    """Add what was published of a file, where its hash is that of a published one, whatever its name.
-
-    detectron2 ends its file names in six digits of an MD5, mmdetection in eight of a SHA-256.
-    """
-    path = imported.file.path
-    algorithm, digits = ("md5", 6) if imported.converted.toolkit == "detectron2" else ("sha256", 8)
-    digest = _digest(path, algorithm)[:digits]
-    published = next(
-        (network for network in PUBLISHED_NETWORKS if Path(network.file).stem.endswith(digest)), None
-    )
-    if published is None:
+    """Add what was published of a file, where it is a published one."""
+    if imported.published is None:
         return info
+    name = imported.published.name
+    published = next(network for network in PUBLISHED_NETWORKS if network.file == name)
     return info.model_copy(
         update={
             "training": {**info.training, "data": [_COCO], "published": published.source},

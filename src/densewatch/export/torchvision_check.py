@@ -17,13 +17,14 @@ from densewatch.models.foreign.errors import ImportFailedError
 from densewatch.models.retinanet import RetinaNet
 
 MAX_OUTPUT_ERROR = 1e-3
+ARCHITECTURES = ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2")
 _SIDES_PX = (352, 480)
 
 
 def architecture_of(network: RetinaNet) -> str:
     """Return torchvision's name of a network whose weights came from there."""
     v2 = network.config.head.norm != "none"
-    return "retinanet_resnet50_fpn_v2" if v2 else "retinanet_resnet50_fpn"
+    return ARCHITECTURES[v2]
 
 
 def published_weights(architecture: str) -> WeightsEnum:
@@ -61,7 +62,10 @@ def check_against_torchvision(imported: Imported) -> None:
 
 
 def _reference(imported: Imported) -> Any:
-    """Return torchvision's network with these weights, as torchvision runs its published ones."""
+    """Return torchvision's network with these weights, as torchvision itself would run them.
+
+    It overwrites the epsilon of batch norm for its published V1 weights, and for no others.
+    """
     architecture = architecture_of(imported.network)
     outputs = imported.converted.config.num_classes
     reference: Any = get_model(architecture, weights=None, weights_backbone=None, num_classes=outputs)
@@ -72,7 +76,8 @@ def _reference(imported: Imported) -> Any:
         raise ImportFailedError(
             f"torchvision's {architecture} does not fit these weights: {', '.join(odd[:3])}"
         )
-    for layer in reference.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.eps = imported.network.config.backbone.norm_eps
+    if imported.published is not None and architecture == ARCHITECTURES[0]:
+        for layer in reference.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.eps = 0.0
     return reference.eval()

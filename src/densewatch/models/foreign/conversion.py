@@ -21,6 +21,7 @@ FIRST_CONVOLUTION = "backbone.stages.0.0.weight"
 CLASS_OUTPUT = "class_head.output"
 BOX_OUTPUT = "box_head.output"
 PER_CELL = 9
+_TOLERANCE = 1.0  # of 255; the means of Caffe and of ImageNet differ by 0.9
 
 # (convolutions in a block, blocks of C2 … C5, shape of the second convolution of the first block) → name
 _BACKBONES: dict[tuple[int, tuple[int, ...], tuple[int, int]], str] = {
@@ -34,6 +35,21 @@ _BACKBONES: dict[tuple[int, tuple[int, ...], tuple[int, int]], str] = {
     (3, (3, 4, 23, 3), (256, 8)): "resnext101_32x8d",
     (3, (3, 4, 23, 3), (256, 4)): "resnext101_64x4d",
 }
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file of weights that a toolkit published, recognised by its hash.
+
+    Attributes:
+        name: under which it was published.
+        toolkit: whose it is.
+        style: what its backbone expects.
+    """
+
+    name: str
+    toolkit: Toolkit
+    style: Style
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,13 @@ STYLES: dict[Style, Preparation] = {
     "pytorch": Preparation((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False, "3x3"),
 }
 """What the ResNets of Microsoft Research Asia, Facebook's ResNeXts, and torchvision's networks expect."""
+
+
+def agree(found: Sequence[float], expected: Sequence[float]) -> bool:
+    """Tell whether means or deviations of pixel values 0 to 255 are the same, but for rounding."""
+    return len(found) == len(expected) and all(
+        abs(one - other) <= _TOLERANCE for one, other in zip(found, expected, strict=True)
+    )
 
 
 def rename(

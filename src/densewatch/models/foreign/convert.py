@@ -9,7 +9,7 @@ from typing import get_args
 from densewatch.metadata import ClassInfo
 from densewatch.models.foreign import detectron2, mmdetection, torchvision
 from densewatch.models.foreign.class_names import COCO, coco_classes, read_classes
-from densewatch.models.foreign.conversion import Converted, Style, Toolkit, pick_classes
+from densewatch.models.foreign.conversion import Converted, PublishedFile, Style, Toolkit, pick_classes
 from densewatch.models.foreign.errors import ImportFailedError
 from densewatch.models.foreign.weights_file import WeightsFile, read_weights
 from densewatch.models.retinanet import RetinaNet
@@ -35,6 +35,7 @@ class Imported:
         classes: in the order of its outputs.
         rows: which of the toolkit's outputs these are.
         file: that it was read from.
+        published: that file, where its toolkit published it.
     """
 
     network: RetinaNet
@@ -42,10 +43,15 @@ class Imported:
     classes: tuple[ClassInfo, ...]
     rows: tuple[int, ...]
     file: WeightsFile
+    published: PublishedFile | None = None
 
 
 def import_weights(
-    path: Path, toolkit: Toolkit | None = None, style: Style | None = None, names: str | None = None
+    path: Path,
+    toolkit: Toolkit | None = None,
+    style: Style | None = None,
+    names: str | None = None,
+    published: PublishedFile | None = None,
 ) -> Imported:
     """Read weights of another toolkit into our network.
 
@@ -54,6 +60,7 @@ def import_weights(
         toolkit: whose it is; None finds out by the names of the tensors.
         style: what the backbone expects, where the file does not say it.
         names: `coco` or a file with class names, see `read_classes`; None takes those in the file.
+        published: what is known of the file, where it is one that was published.
 
     Raises:
         ImportFailedError: the file cannot be read, or is no RetinaNet's; the message begins with its name.
@@ -61,9 +68,12 @@ def import_weights(
     named = None if names is None else read_classes(names)
     try:
         file = read_weights(path)
-        converted = _convert(file, toolkit or _recognise(file), style)
+        toolkit = toolkit or _recognise(file)
+        if published is not None and published.toolkit != toolkit:
+            published = None
+        converted = _convert(file, toolkit, style, published)
         classes, rows = _choose_classes(converted, named)
-        return Imported(_build(converted, rows), converted, classes, rows, file)
+        return Imported(_build(converted, rows), converted, classes, rows, file, published)
     except ImportFailedError as error:
         raise ImportFailedError(f"{path}: {error}") from error
 
@@ -78,16 +88,24 @@ def _recognise(file: WeightsFile) -> Toolkit:
     )
 
 
-def _convert(file: WeightsFile, toolkit: Toolkit, style: Style | None) -> Converted:
+def _convert(
+    file: WeightsFile, toolkit: Toolkit, style: Style | None, published: PublishedFile | None
+) -> Converted:
+    if published is not None:
+        if style not in (None, published.style):
+            raise ImportFailedError(
+                f"is the published {published.name}, which is of style {published.style!r}, not {style!r}"
+            )
+        style = published.style
     if toolkit == "detectron2":
         return detectron2.convert(file, style)
     if toolkit == "mmdetection":
-        return mmdetection.convert(file, style)
+        return mmdetection.convert(file, style, published)
     if style not in (None, "pytorch"):
         raise ImportFailedError(
             f"is of torchvision, whose networks are all of style 'pytorch', not {style!r}"
         )
-    return torchvision.convert(file)
+    return torchvision.convert(file, published)
 
 
 def _choose_classes(

@@ -14,9 +14,8 @@ from densewatch.models.foreign.class_names import with_ids
 from densewatch.models.foreign.conversion import (
     BOX_OUTPUT,
     PER_CELL,
-    STYLES,
     Converted,
-    Preparation,
+    PublishedFile,
     Style,
     count_classes,
     layout,
@@ -24,11 +23,13 @@ from densewatch.models.foreign.conversion import (
     with_rgb_input,
 )
 from densewatch.models.foreign.errors import ImportFailedError
-from densewatch.models.foreign.mmdetection_config import Settings, read_settings
+from densewatch.models.foreign.mmdetection_anchors import read_anchors
+from densewatch.models.foreign.mmdetection_config import Settings, read_settings, refuse_old_settings
+from densewatch.models.foreign.mmdetection_input import DEFAULT_RESIZE, choose_preparation, read_resize
 from densewatch.models.foreign.weights_file import WeightsFile
 
-_RESIZE = ResizePolicy(mode="shorter", size=800, max_size=1333, antialias=False)
-_STRIDES = (8, 16, 32, 64, 128)
+_NUM_GROUPS = "model.bbox_head.norm_cfg.num_groups"
+_GROUPS = 32
 _MAX_DEPTH = 16
 _IGNORED = r".*\.num_batches_tracked$|data_preprocessor\."
 _NOTHING = Settings({})
@@ -47,32 +48,39 @@ _RULES = (
 )
 
 
-def convert(file: WeightsFile, style: Style | None) -> Converted:
+def convert(file: WeightsFile, style: Style | None, published: PublishedFile | None = None) -> Converted:
     """Return mmdetection's RetinaNet in our words.
 
     Args:
         file: a `.pth` with `state_dict` and `meta`.
         style: what its backbone expects; None finds it in the settings in the file.
+        published: the file, where mmdetection published it: then it is known to be of version 2 or later,
+            whatever the shape of its settings, and of which size its pictures are.
 
     Raises:
         ImportFailedError: a tensor has a name that mmdetection's RetinaNet has not, the settings are of
-            another network, or neither they nor the caller say what the backbone expects.
+            another network or contradict the style, or neither they nor the caller say what the backbone
+            expects.
     """
     settings = read_settings(file.meta) or _NOTHING
+    if published is None:
+        refuse_old_settings(settings)
     layers = 3 if any(".gn." in name for name in file.tensors) else 2
     tensors = rename(file.tensors, (*_RULES, *_tower_rules(layers)), _IGNORED, "mmdetection")
-    preparation = STYLES[style] if style is not None else _preparation(settings)
+    preparation = choose_preparation(settings, style)
     found = layout(tensors)
     config = preset(
         "mmdetection",
         count_classes(tensors),
         backbone={**found["backbone"], **preparation.options()},
         pyramid={**found["pyramid"], "p7_relu": settings.at("model.neck.relu_before_extra_convs", False)},
-        head=found["head"],
-        anchors=_anchors(settings),
+        head={**found["head"], **_groups(settings, found["head"])},
+        anchors=read_anchors(settings),
     )
+    resize = read_resize(settings)
     tensors = _with_plain_deltas(with_rgb_input(tensors, preparation.bgr), settings)
-    return Converted("mmdetection", config, tensors, _classes(file.meta), _RESIZE, _notes(file.meta))
+    notes = () if published is not None else tuple(_notes(file.meta, settings, resize, config.head.norm))
+    return Converted("mmdetection", config, tensors, _classes(file.meta), resize or DEFAULT_RESIZE, notes)
 
 
 def _tower_rules(layers: int) -> Iterator[tuple[str, str]]:
@@ -84,31 +92,21 @@ def _tower_rules(layers: int) -> Iterator[tuple[str, str]]:
             yield rf"{prefix}\.gn\.", f"{ours}.tower.{block * layers + 1}."
 
 
-def _preparation(settings: Settings) -> Preparation:
-    """Return what the settings say of the network's input."""
-    norm = settings.at("model.data_preprocessor") or settings.at("img_norm_cfg") or {}
-    mean, std = norm.get("mean"), norm.get("std")
-    if not _are_numbers(mean) or not _are_numbers(std):
+def _groups(settings: Settings, head: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many groups GroupNorm has in the head, where it has one: its weights do not tell.
+
+    Raises:
+        ImportFailedError: the head's width is no multiple of it.
+    """
+    groups = settings.at(_NUM_GROUPS, _GROUPS)
+    if head["norm"] == "none":
+        return {}
+    if type(groups) is not int or groups < 1 or head["width"] % groups:
         raise ImportFailedError(
-            "does not say what its backbone expects: give --style pytorch (RGB, as torchvision's ResNets), "
-            "--style caffe (BGR, stride in the 1×1), or --style caffe2 (BGR, stride in the 3×3)"
+            f"the head's width {head['width']} is no multiple of the {str(groups)[:20]} groups of its norm, "
+            f"as {_NUM_GROUPS} has them, or {_GROUPS} where the settings do not say it"
         )
-    to_rgb = norm.get("bgr_to_rgb", norm.get("to_rgb", False))
-    stride_in = "1x1" if settings.at("model.backbone.style", "pytorch") == "caffe" else "3x3"
-    return Preparation(tuple(mean), tuple(std), bgr=not to_rgb, stride_in=stride_in)  # type: ignore[arg-type]
-
-
-def _anchors(settings: Settings) -> dict[str, Any]:
-    """Return the anchors of the settings; those of mmdetection's RetinaNet where they say nothing."""
-    generator = "model.bbox_head.anchor_generator"
-    base = settings.at(f"{generator}.octave_base_scale", 4)
-    octaves = settings.at(f"{generator}.scales_per_octave", 3)
-    return {
-        "sizes": tuple(stride * base for stride in _STRIDES),
-        "scales": tuple(2 ** (step / octaves) for step in range(octaves)),
-        "ratios": tuple(settings.at(f"{generator}.ratios", [0.5, 1.0, 2.0])),
-        "center": "half" if settings.at(f"{generator}.center_offset", 0) else "corner",
-    }
+    return {"groups": groups}
 
 
 def _with_plain_deltas(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, Tensor]:
@@ -136,17 +134,20 @@ def _classes(meta: Mapping[str, Any]) -> tuple[ClassInfo, ...] | None:
     return None
 
 
-def _notes(meta: Mapping[str, Any]) -> tuple[str, ...]:
+def _notes(
+    meta: Mapping[str, Any], settings: Settings, resize: ResizePolicy | None, head_norm: str
+) -> Iterator[str]:
+    """Give what the file does not say and was taken for granted."""
     version = meta.get("mmdet_version")
-    if isinstance(version, str) and version.startswith(("0.", "1.")):
-        return (
-            f"was written by mmdetection {version[:20]}: anchors of versions before 2 were rounded, so "
-            "boxes may be up to a pixel off",
+    if settings is _NOTHING and isinstance(version, str) and version.startswith(("0.", "1.")):
+        yield (
+            f"was written by mmdetection {version[:20]}, without settings: anchors were taken to be those of "
+            "version 2 and later, and lie half a cell off if it was trained before"
         )
-    return ()
-
-
-def _are_numbers(value: Any) -> bool:
-    return (
-        isinstance(value, list) and len(value) == 3 and all(isinstance(item, int | float) for item in value)
-    )
+    if resize is None:
+        yield (
+            "does not say plainly which size its pictures have: shorter side 800 px, longer at most 1333, as "
+            "in mmdetection's own settings"
+        )
+    if head_norm == "group" and settings.at(_NUM_GROUPS) is None:
+        yield f"does not say how many groups the head's GroupNorm has: {_GROUPS}, mmdetection's usual number"

@@ -17,17 +17,26 @@ _REQUIRED: dict[str, tuple[Any, ...]] = {
     "model.backbone.type": ("ResNet", "ResNeXt"),
     "model.backbone.strides": ([1, 2, 2, 2],),
     "model.backbone.dilations": ([1, 1, 1, 1],),
+    "model.backbone.norm_cfg.eps": (1e-5,),
     "model.neck.type": ("FPN",),
     "model.neck.start_level": (1,),
     "model.neck.add_extra_convs": ("on_input", "on_output", True),
+    "model.neck.upsample_cfg.mode": ("nearest",),
     "model.bbox_head.type": ("RetinaHead",),
     "model.bbox_head.loss_cls.use_sigmoid": (True,),
     "model.bbox_head.anchor_generator.type": ("AnchorGenerator",),
     "model.bbox_head.anchor_generator.scale_major": (True,),
     "model.bbox_head.anchor_generator.strides": ([8, 16, 32, 64, 128],),
     "model.bbox_head.anchor_generator.center_offset": (0, 0.5),
+    "model.bbox_head.anchor_generator.centers": (None,),
     "model.bbox_head.bbox_coder.type": ("DeltaXYWHBBoxCoder",),
 }
+
+# What the head had before mmdetection 2, which describes anchors and box deltas in parts of their own.
+_OLD_HEAD = (
+    *("anchor_strides", "anchor_ratios", "anchor_scales", "anchor_base_sizes"),
+    *("octave_base_scale", "scales_per_octave", "target_means", "target_stds"),
+)
 
 
 class Settings:
@@ -67,6 +76,23 @@ def read_settings(meta: Mapping[str, Any]) -> Settings | None:
     settings = Settings(tree)
     _check(settings)
     return settings
+
+
+def refuse_old_settings(settings: Settings) -> None:
+    """Refuse networks of mmdetection before version 2, by the shape of their settings.
+
+    Their anchors were rounded to whole pixels around the middle of a cell, which ours cannot be.
+
+    Raises:
+        ImportFailedError: the settings are of that shape.
+    """
+    old = [name for name in _OLD_HEAD if settings.at(f"model.bbox_head.{name}") is not None]
+    if old:
+        raise ImportFailedError(
+            f"its settings have model.bbox_head.{old[0]}, as mmdetection had before version 2: there, "
+            "anchors were rounded and lay in the middle of their cells; only networks that were trained with "
+            "version 2 or later can be imported"
+        )
 
 
 def _value(node: ast.expr) -> Any:

@@ -22,6 +22,7 @@ from densewatch.models.foreign.errors import ImportFailedError
 MAX_BYTES = 2 << 30
 _MAX_INSTRUCTIONS = 1_000_000  # a ResNet-152 has about 20,000
 _MAX_DIMENSIONS = 8
+_MAX_SIDE = 2**31
 _BROKEN = (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError, struct.error)
 
 _VALUES = {
@@ -79,6 +80,15 @@ class _Machine:
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
+    made_bytes: int = 0
+
+    def take(self, size: int) -> None:
+        """Count bytes that are about to be made: a short pickle may ask for one array a thousand times."""
+        self.made_bytes += size
+        if self.made_bytes > MAX_BYTES:
+            raise ImportFailedError(
+                f"the pickle becomes more than {MAX_BYTES / 2**30:.0f} GB in memory; refused"
+            )
 
     def pop_to_mark(self) -> list[Any]:
         """Take everything above the last mark off the stack."""
@@ -154,10 +164,10 @@ def _combine(machine: _Machine, name: str) -> None:
             target[key] = value
     elif name == "REDUCE":
         arguments = _expect(stack.pop(), tuple)
-        stack.append(_make(_expect(stack.pop(), _Global).name, arguments))
+        stack.append(_make(machine, _expect(stack.pop(), _Global).name, arguments))
     elif name == "BUILD":
         state = stack.pop()
-        _fill(stack[-1], state)
+        _fill(machine, stack[-1], state)
     else:
         raise ImportFailedError(f"the pickle has the instruction {name}, which arrays do not need; refused")
 
@@ -176,29 +186,31 @@ def _global(machine: _Machine, argument: Any) -> _Global:
     return _Global(_KNOWN[full_name])
 
 
-def _make(name: str, arguments: tuple[Any, ...]) -> Any:
+def _make(machine: _Machine, name: str, arguments: tuple[Any, ...]) -> Any:
     """Return what calling the thing of that name would have given."""
     if name == "_reconstruct":
         return Array()  # whatever its first shape: the content comes with its own
     if name == "dtype":
         return _DType(_expect(arguments[0], str))
     if name == "scalar":
-        return _array((), arguments[0], arguments[1], fortran=False)
+        return _array(machine, (), arguments[0], arguments[1], fortran=False)
     if name == "_frombuffer":
         content, dtype, shape, order = arguments
-        return _array(shape, dtype, bytes(_expect(content, bytes, bytearray)), fortran=order == "F")
+        machine.take(len(_expect(content, bytes, bytearray)))
+        return _array(machine, shape, dtype, bytes(content), fortran=order == "F")
     if name == "encode" and arguments[1] in ("latin1", "latin-1"):
-        return _expect(arguments[0], str).encode("latin-1")
+        machine.take(len(_expect(arguments[0], str)))
+        return arguments[0].encode("latin-1")
     if name in _EMPTY and not arguments:
         return _EMPTY[name]()
     raise ImportFailedError(f"the pickle calls {name} in a way that arrays do not need; refused")
 
 
-def _fill(target: Any, state: Any) -> None:
+def _fill(machine: _Machine, target: Any, state: Any) -> None:
     """Give a thing in the making its content."""
     if isinstance(target, Array):
         _, shape, dtype, fortran, content = _expect(state, tuple)
-        target.values = _array(shape, dtype, content, fortran=fortran is True).values
+        target.values = _array(machine, shape, dtype, content, fortran=fortran is True).values
     elif isinstance(target, _DType):
         _, target.byte_order, *rest = _expect(state, tuple)
         if any(rest[:3]):
@@ -207,20 +219,22 @@ def _fill(target: Any, state: Any) -> None:
         raise ImportFailedError(f"the pickle sets the inside of a {type(target).__name__}; refused")
 
 
-def _array(shape: Any, dtype: Any, content: Any, *, fortran: bool) -> Array:
+def _array(machine: _Machine, shape: Any, dtype: Any, content: Any, *, fortran: bool) -> Array:
     """Return an array of `content`, which must be as long as shape and type say."""
     code = _expect(dtype, _DType).code
     if code not in _DTYPES:
         raise ImportFailedError(f"the pickle has an array of type {code[:20]!r}; plain numbers are expected")
     if isinstance(content, str):  # as Python 2 wrote it
+        machine.take(len(content))
         content = content.encode("latin-1")
     sides = _expect(shape, tuple)
-    if len(sides) > _MAX_DIMENSIONS or not all(type(side) is int and side >= 0 for side in sides):
+    if len(sides) > _MAX_DIMENSIONS or not all(type(side) is int and 0 <= side < _MAX_SIDE for side in sides):
         raise ImportFailedError("the pickle has an array whose shape is no shape; refused")
     element = np.dtype(_BYTE_ORDERS[dtype.byte_order] + code)
     raw = _expect(content, bytes)
     if len(raw) != math.prod(sides) * element.itemsize:
         raise ImportFailedError(f"the pickle has {len(raw)} bytes for an array {code} of shape {list(sides)}")
+    machine.take(len(raw))
     values = np.frombuffer(raw, element).reshape(sides, order="F" if fortran else "C")
     return Array(np.array(values, dtype=element.newbyteorder("="), order="C"))
 

@@ -1,4 +1,4 @@
-"""torchvision's RetinaNets: its names, and the epsilon of batch norm, 0 in its published V1 weights."""
+"""torchvision's RetinaNets: its names, and the epsilon of batch norm, which its files do not say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from densewatch.metadata import TORCHVISION_RESIZE
 from densewatch.models.config import preset
-from densewatch.models.foreign.conversion import Converted, count_classes, layout, rename
+from densewatch.models.foreign.conversion import Converted, PublishedFile, count_classes, layout, rename
 from densewatch.models.foreign.errors import ImportFailedError
 from densewatch.models.foreign.weights_file import WeightsFile
 
@@ -25,11 +25,21 @@ _RULES = (
 )
 _TOWERS = (("classification", "class_head"), ("regression", "box_head"))
 _MAX_DEPTH = 16
+_EPS = 1e-5  # of batch norm, trained or frozen, wherever torchvision does not overwrite it
+_COUNTER = ".num_batches_tracked"
 _NORM_IN_TOWER = re.compile(r"head\.\w+_head\.conv\.\d+\.1\.")
+_EPS_NOTE = (
+    f"does not say the epsilon of its frozen batch norm: {_EPS:g}, as in networks that torchvision builds on "
+    "ImageNet's weights; one that was trained further from the published COCO weights has 0"
+)
 
 
-def convert(file: WeightsFile) -> Converted:
+def convert(file: WeightsFile, published: PublishedFile | None = None) -> Converted:
     """Return torchvision's RetinaNet with ResNet-50, V1 or V2, in our words.
+
+    Args:
+        file: a state dictionary of torchvision's.
+        published: the file, where torchvision published it.
 
     Raises:
         ImportFailedError: a tensor has a name that torchvision's RetinaNet has not, or another backbone.
@@ -45,8 +55,14 @@ def convert(file: WeightsFile) -> Converted:
         raise ImportFailedError(
             f"has a {found['backbone']['name']}: of torchvision, only networks with ResNet-50 can be imported"
         )
+    # torchvision overwrites epsilon for one file alone: the V1 weights that it published.
+    is_published_v1 = published is not None and not has_norms
+    found["backbone"]["norm_eps"] = 0.0 if is_published_v1 else _EPS
     config = preset(name, count_classes(tensors), **found)
-    return Converted("torchvision", config, tensors, None, TORCHVISION_RESIZE)
+    # Trained batch norm has counters; frozen, V1's, has none, and may come from the published file.
+    is_told = is_published_v1 or any(name.endswith(_COUNTER) for name in file.tensors)
+    notes = () if is_told else (_EPS_NOTE,)
+    return Converted("torchvision", config, tensors, None, TORCHVISION_RESIZE, notes)
 
 
 def _tower_rules(layers: int) -> Iterator[tuple[str, str]]:

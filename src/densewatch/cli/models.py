@@ -12,7 +12,7 @@ import typer
 
 from densewatch.cli.console import SOME_FAILED, progress_bar, say, stop
 from densewatch.cli.known_models import known_models, stop_for_unknown_model
-from densewatch.cli.needs import EXPORTING, need
+from densewatch.cli.needs import EXPORTING, TRAINING, need
 from densewatch.cli.reports import counted
 from densewatch.suggest import suggest
 
@@ -175,6 +175,53 @@ def import_model(
       densewatch models import weights.pth --from torchvision -o r50.safetensors
     """
     _convert(weights, output or Path(weights.with_suffix(".onnx").name), toolkit, style, names)
+
+
+@app.command("average")
+def average_models(
+    parts: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL[=SHARE]...",
+            help="Checkpoints, float model files or names of models, and how much each counts.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="The checkpoint to write.", show_default=False),
+    ],
+) -> None:
+    """Average the weights of networks that were trained from the same start.
+
+    A network and what further training made of it, or several runs from one start, are often better together
+    than each alone, and as fast as one. Needs the [train] extra; in a checkout: pip install '.[train]'.
+
+    \b
+    Examples:
+      densewatch models average runs/a/model.safetensors runs/b/model.safetensors -o both.safetensors
+      densewatch models average everyday-light=0.6 runs/a/model.safetensors=0.4 -o better.safetensors
+    """
+    need(TRAINING, "averaging weights", "train")
+    from densewatch.models.checkpoint import CheckpointError
+    from densewatch.training.averaging import Part, average
+
+    try:
+        info = average([Part(Path(source), share) for source, share in map(_part, parts)], output)
+    except CheckpointError as error:
+        stop(error, SOME_FAILED)
+    except ValueError as error:
+        stop(error)
+    say(f"wrote {output}: {info.name}, the average of {counted(len(parts), 'network')}")
+
+
+def _part(text: str) -> tuple[str, float]:
+    """Return source and share of `MODEL=SHARE`; a `=` that no number follows belongs to the name."""
+    source, _, share = text.rpartition("=")
+    try:
+        return source, float(share)
+    except ValueError:
+        return text, 1.0
 
 
 @app.command("cache")

@@ -146,7 +146,7 @@ def _check_timm_features(backbone: TimmBackbone, name: str) -> None:
             )
 
 
-class _FrozenNorm(FrozenBatchNorm2d):
+class _FrozenNorm(FrozenBatchNorm2d):  # type: ignore[misc]
     """Batch norm with fixed statistics and weights, whose result has the numeric type of its input.
 
     torchvision's own multiplies with float32: under autocast everything up to the next convolution, and what
@@ -155,7 +155,8 @@ class _FrozenNorm(FrozenBatchNorm2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return what is normalised, of the same shape and type."""
-        return super().forward(features).to(features.dtype)
+        normalised: Tensor = super().forward(features)
+        return normalised.to(features.dtype)
 
 
 def _norm_layer(config: BackboneConfig) -> Callable[[int], nn.Module]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -22,8 +23,13 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: Path, network: nn.Module, info: ModelInfo) -> None:
+    """Write a network's weights and self-description; the file is whole or not there."""
+    write_checkpoint(path, network.state_dict(), info)
+
+
+def write_checkpoint(path: Path, weights: Mapping[str, Tensor], info: ModelInfo) -> None:
     """Write weights and self-description; the file is whole or not there."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={METADATA_KEY: info.model_dump_json()})
     partial.replace(path)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from densewatch.metadata import ModelInfo
 from densewatch.models.backbones import Backbone
 from densewatch.models.checkpoint import CheckpointError, read_checkpoint
 from densewatch.models.mobilenet_weights import load_mobilenet_v2
 from densewatch.models.model_file_weights import read_model_file_weights
 from densewatch.models.retinanet import RetinaNet
-from densewatch.runtime.model_file import ModelNotFoundError, embedded_models, find_model
+from densewatch.runtime.model_file import ModelNotFoundError, embedded_models, find_model, read_info
 from densewatch.training.settings import TrainingError
 
 DEFAULT = "default"
@@ -41,7 +42,7 @@ def initialise(network: RetinaNet, init: Path | None) -> tuple[str, ...]:
             raise CheckpointError(f"{init}: is for a mobilenet_v2, not for a {network.config.backbone.name}")
         load_mobilenet_v2(network.backbone, init)
         return tuple(name for name in network.state_dict() if not name.startswith("backbone."))
-    tensors = _read_weights(init)
+    tensors, _ = read_trained(init)
     own = network.state_dict()
     fitting = {
         name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape
@@ -52,11 +53,16 @@ def initialise(network: RetinaNet, init: Path | None) -> tuple[str, ...]:
     return tuple(name for name in own if name not in fitting)
 
 
-def _read_weights(init: Path) -> dict[str, Tensor]:
-    if init.suffix == ".safetensors":
-        return read_checkpoint(init)[0]
+def read_trained(source: Path) -> tuple[dict[str, Tensor], ModelInfo]:
+    """Return weights and self-description of a checkpoint, a float model file, or a model by its name.
+
+    Raises:
+        CheckpointError: it cannot be read, or does not carry its weights as they were trained.
+    """
+    if source.suffix == ".safetensors":
+        return read_checkpoint(source)
     try:
-        path = embedded_models()[0] if str(init) == DEFAULT else find_model(str(init))
-        return read_model_file_weights(path)
+        path = embedded_models()[0] if str(source) == DEFAULT else find_model(str(source))
+        return read_model_file_weights(path), read_info(path)
     except ModelNotFoundError as error:
         raise CheckpointError(f"init: {error}") from error

@@ -162,8 +162,8 @@ def _color(label: int) -> Color:
     return _COLORS[label % len(_COLORS)]
 
 
-# Making fonts and writing with them takes longer than all else here, and the same texts come again and again in a
-# folder or a video.
+# Making fonts and writing with them takes longer than all else here, and in a folder or a video the same
+# texts come again and again.
 @lru_cache(maxsize=4096)
 def _label_panel(text: str, color: Color, font_px: int, padding_px: int) -> npt.NDArray[np.uint8]:
     """Return a text, dark on a colour: uint8 [h, w, 3] RGB."""

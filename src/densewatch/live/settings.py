@@ -106,7 +106,7 @@ class CameraSettings(_Filters):
     password_file: str | None = Field(None, description="file that holds the password")
     max_fps: float | None = Field(None, gt=0, description="look at no more frames a second than this")
     max_age_ms: float = Field(1000, gt=0, description="an older result is marked stale")
-    stalled_after_s: float = Field(2.0, gt=0, description="no frame, or no result, for so long: the camera is stalled")
+    stalled_after_s: float = Field(2.0, gt=0, description="stalled when no frame or result came for so long")
     open_timeout_s: float = Field(10.0, gt=0, description="give up a source that does not open in this time")
     read_timeout_s: float = Field(5.0, gt=0, description="give up a source that is silent for so long")
     tiles: str = Field(

@@ -21,7 +21,7 @@ from densewatch.store.writer import WriterState
 Seconds = Annotated[float, Field(description="Unix seconds")]
 Observed = Annotated[
     float,
-    Field(description="share of the bin, 0 to 1, in which what was asked for was watched; 0 is no data, never nobody"),
+    Field(description="share of the bin, 0 to 1, in which this was watched; 0 is no data, never nobody"),
 ]
 
 
@@ -52,7 +52,7 @@ class Camera(_Answer):
     id: str
     name: str = Field(description="for people")
     state: CameraState = Field(
-        description="stalled: connected, but no frames or no results; lost: tries again by itself; ended: a file is through"
+        description="stalled: connected, no frames or results; lost: tries by itself; ended: a file is over"
     )
     since: Seconds = Field(description="when it got into this state, Unix seconds")
     address: str = Field(description="its source, without credentials")

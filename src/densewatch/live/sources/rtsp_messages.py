@@ -106,7 +106,7 @@ def _body_length(head: bytes) -> int:
         )
     if status and status[1] == _UNSUPPORTED_TRANSPORT:
         raise RtspError(
-            "it sends pictures by UDP only, and RTSP is read over TCP; let the camera offer TCP (interleaved)",
+            "it sends pictures by UDP only, and RTSP is read over TCP; let it offer TCP (interleaved)",
             "transport",
         )
     named = [line for line in lines if line.partition(b":")[0].strip().lower() == b"content-length"]

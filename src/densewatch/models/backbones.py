@@ -61,20 +61,19 @@ class Backbone(nn.Module):
         """
         features = []
         for index, stage in enumerate(self.stages):
-            images = _in_slices(stage, images) if index < self.freeze_stages else stage(images)
+            sliced = self.training and index < self.freeze_stages and images.device.type == "cpu"
+            images = _in_slices(stage, images) if sliced else stage(images)
             features.append(images)
         return features[-len(self.channels) :]
 
 
 def _in_slices(stage: nn.Module, images: Tensor) -> Tensor:
-    """Return what a frozen stage makes of a batch; on a CPU in training, of two pictures at a time.
+    """Return what a frozen stage makes of a batch, two pictures at a time.
 
     The first stages' many wide features of a whole batch are far larger than a CPU's caches. Slices of two
     took a third of the time (MobileNetV2's first two stages, 16 pictures of 320×320 px); stages that learn
-    have to keep their features for the way back, and gain nothing.
+    have to keep their features for the way back, and gain nothing. An exported network has no slices.
     """
-    if not torch.is_grad_enabled() or images.device.type != "cpu":
-        return stage(images)  # type: ignore[no-any-return]
     return torch.cat([stage(part) for part in torch.split(images, _SLICE)])
 
 

@@ -16,7 +16,7 @@ from densewatch.extras import how_to_install
 from densewatch.models.config import BackboneConfig
 
 _STRIDES = (4, 8, 16, 32)  # of C2 to C5
-_SLICE = 2  # pictures
+_SLICE, _WIDE_STAGES = 2, 2  # pictures; the stem and C2
 RESNETS = (
     "resnet18",
     "resnet34",
@@ -61,7 +61,8 @@ class Backbone(nn.Module):
         """
         features = []
         for index, stage in enumerate(self.stages):
-            sliced = self.training and index < self.freeze_stages and images.device.type == "cpu"
+            frozen = index < min(self.freeze_stages, _WIDE_STAGES)
+            sliced = self.training and frozen and images.device.type == "cpu"
             images = _in_slices(stage, images) if sliced else stage(images)
             features.append(images)
         return features[-len(self.channels) :]
@@ -70,9 +71,10 @@ class Backbone(nn.Module):
 def _in_slices(stage: nn.Module, images: Tensor) -> Tensor:
     """Return what a frozen stage makes of a batch, two pictures at a time.
 
-    The first stages' many wide features of a whole batch are far larger than a CPU's caches. Slices of two
-    took a third of the time (MobileNetV2's first two stages, 16 pictures of 320×320 px); stages that learn
-    have to keep their features for the way back, and gain nothing. An exported network has no slices.
+    The first stages' large features of a whole batch are far larger than a CPU's caches. Slices of two took
+    a third of the time (MobileNetV2's first two stages, 16 pictures of 320×320 px); later stages took longer
+    in slices, and stages that learn have to keep their features for the way back. An exported network has
+    no slices.
     """
     return torch.cat([stage(part) for part in torch.split(images, _SLICE)])
 

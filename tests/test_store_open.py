@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from densewatch.store import database
 from densewatch.store.counts import CountPoint, CountQuery, CrossingPoint, CrossingQuery
 from densewatch.store.errors import StoreError
 from densewatch.store.schema import Base
@@ -90,6 +91,30 @@ def test_many_may_open_a_new_store_at_once(open_store: OpenStore) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+class BusyCursor:
+    """Answers as SQLite does while another connection turns the database into WAL mode."""
+
+    def __init__(self, refusals: int, code: int = sqlite3.SQLITE_BUSY) -> None:
+        self.refusals, self.code = refusals, code
+
+    def execute(self, _statement: str) -> BusyCursor:
+        if self.refusals:
+            self.refusals -= 1
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = self.code
+            raise error
+        return self
+
+    def fetchone(self) -> tuple[str]:
+        return ("wal",)
+
+
+def test_a_database_that_another_one_turns_into_wal_mode_is_waited_for() -> None:
+    assert database._into_wal_mode(BusyCursor(3)) == "wal"
+    with pytest.raises(sqlite3.OperationalError):
+        database._into_wal_mode(BusyCursor(1, sqlite3.SQLITE_READONLY))
 
 
 def test_a_newer_database_is_refused_in_words(open_store: OpenStore, url: str) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,8 +121,7 @@ class Database:
             raw = connection.connection.cursor()
             # Only a database that is still empty takes this: what retention frees goes back to the disk.
             raw.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            (mode,) = raw.execute("PRAGMA journal_mode = WAL").fetchone()
-            if mode != "wal":
+            if _into_wal_mode(raw) != "wal":
                 raise StoreError(
                     f"{file} lies on a file system where SQLite cannot write and read at the same time; "
                     "put it on a local disk, or use PostgreSQL"
@@ -281,6 +281,24 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute(f"PRAGMA journal_size_limit = {64 << 20}")
     cursor.close()
+
+
+def _into_wal_mode(cursor: Any) -> str:
+    """Ask for WAL mode, and return the mode that the database is in then.
+
+    SQLite does not wait here as it does elsewhere: where several open a new database at once, all but one are
+    told at once that it is locked. The one is done in no time.
+    """
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while True:
+        try:
+            (mode,) = cursor.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return str(mode)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -83,24 +83,24 @@ def test_a_detector_that_hangs_is_no_live_camera(loop: Watcher, monkeypatch: pyt
     go_on.set()
 
 
-def test_a_detector_that_is_slow_goes_on(loop: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    detecting(monkeypatch, lambda: time.sleep(0.5))
-    loop.start()
+def stays_live(loop: Watcher) -> None:
     wait_for(lambda: loop.latest("hall"), 20)
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
         assert loop.statuses()["hall"].state == "live"
         time.sleep(0.05)
+
+
+def test_a_detector_that_is_slow_goes_on(loop: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    detecting(monkeypatch, lambda: time.sleep(0.5))
+    loop.start()
+    stays_live(loop)
 
 
 def test_few_frames_a_second_by_choice_are_no_stall(loop: Watcher) -> None:
     loop.replace("hall", SETTINGS.model_copy(update={"max_fps": 0.5}))
     loop.start()
-    wait_for(lambda: loop.latest("hall"), 20)
-    until = time.monotonic() + 1.5
-    while time.monotonic() < until:
-        assert loop.statuses()["hall"].state == "live"
-        time.sleep(0.05)
+    stays_live(loop)
 
 
 def test_what_was_owed_before_a_camera_was_away_does_not_count(

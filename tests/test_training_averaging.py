@@ -111,3 +111,11 @@ def test_command_line(tmp_path: Path) -> None:
     absent = CliRunner().invoke(app, ["models", "average", sources[1], missing, "-o", unwritten])
     assert absent.exit_code == 1
     assert "no.safetensors" in absent.output
+    unknown = CliRunner().invoke(app, ["models", "average", sources[1], "everyday-lite", "-o", unwritten])
+    assert unknown.exit_code == 1
+    assert "error: there is no model 'everyday-lite'" in unknown.output
+    for parent, code in (("new", 0), ("a=b.safetensors", 1)):
+        elsewhere = tmp_path / parent / "x.safetensors"
+        result = CliRunner().invoke(app, ["models", "average", *sources, "-o", str(elsewhere)])
+        assert result.exit_code == code, result.output
+        assert elsewhere.exists() is (code == 0)

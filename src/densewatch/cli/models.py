@@ -208,7 +208,7 @@ def average_models(
 
     try:
         info = average([Part(Path(source), share) for source, share in map(_part, parts)], output)
-    except CheckpointError as error:
+    except (CheckpointError, OSError) as error:
         stop(error, SOME_FAILED)
     except ValueError as error:
         stop(error)

@@ -156,7 +156,8 @@ class LossConfig(_Strict):
             over pictures (torchvision; sparse pictures weigh more an object); `batch`: the batch's count;
             `ema`: the batch's count, smoothed over batches (detectron2; momentum 0.9, start 100).
         soft_labels: an object of weight w, such as one that a teacher found with the score w, is to be found
-            with the score w itself (quality focal loss, arXiv 2006.04388), instead of counting w times.
+            with the score w itself (quality focal loss, arXiv 2006.04388), instead of counting w times; in
+            the box loss it counts w times all the same.
         ignore_overlap: an anchor of which at least this share lies in an ignored region gets no loss in the
             region's class.
     """

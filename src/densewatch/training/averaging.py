@@ -12,7 +12,10 @@ from torch import Tensor
 from densewatch.commit import code_commit
 from densewatch.metadata import ModelInfo
 from densewatch.models.checkpoint import CheckpointError, write_checkpoint
+from densewatch.runtime.model_file import ModelNotFoundError
 from densewatch.training.initial import read_trained
+
+_Trained = tuple[dict[str, Tensor], ModelInfo]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def average(parts: Sequence[Part], out: Path) -> ModelInfo:
 
     Raises:
         CheckpointError: a file cannot be read, or they are not of the same network.
+        OSError: the folder of `out` cannot be made.
         ValueError: there are fewer than two, a share is not positive, or `out` has another suffix or exists.
     """
     if len(parts) < 2:
@@ -50,22 +54,19 @@ def average(parts: Sequence[Part], out: Path) -> ModelInfo:
         raise ValueError("a share must be positive")
     if out.suffix != ".safetensors" or out.exists():
         raise ValueError(f"{out}: must be a new file whose name ends in .safetensors")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    read = [_read(part.source) for part in parts]
+    first = read[0]
+    for part, one in zip(parts, read, strict=True):
+        _check_alike(part.source, one, first)
     total = sum(part.share for part in parts)
-    joined: dict[str, Tensor] = {}
-    infos: list[ModelInfo] = []
-    for part in parts:
-        tensors, info = read_trained(part.source)
-        if infos:
-            _check_alike(part.source, tensors, info, joined, infos[0])
-        infos.append(info)
-        for name, value in tensors.items():
-            weighted = value.double() * (part.share / total)
-            joined[name] = joined[name] + weighted if name in joined else weighted
+    shares = [part.share / total for part in parts]
+    weights = {name: _mean([tensors[name] for tensors, _ in read], shares) for name in first[0]}
+    last = read[-1][1]
     origin = [
-        {"model": info.name, "share": round(part.share / total, 6), "commit": info.commit}
-        for part, info in zip(parts, infos, strict=True)
+        {"model": info.name, "share": round(share, 6), "commit": info.commit}
+        for share, (_, info) in zip(shares, read, strict=True)
     ]
-    last = infos[-1]
     described = last.model_copy(
         update={
             "training": {**last.training, "average": origin},
@@ -74,27 +75,33 @@ def average(parts: Sequence[Part], out: Path) -> ModelInfo:
             "commit": code_commit() or "unknown",
         }
     )
-    like = tensors  # counters stay whole numbers
-    write_checkpoint(
-        out, {name: _in_type(value, like[name].dtype) for name, value in joined.items()}, described
-    )
+    write_checkpoint(out, weights, described)
     return described
 
 
-def _check_alike(
-    source: Path, tensors: dict[str, Tensor], info: ModelInfo, joined: dict[str, Tensor], first: ModelInfo
-) -> None:
-    if info.classes != first.classes:
-        raise CheckpointError(f"{source}: has other classes than {first.name}, the first of them")
-    shapes, expected = ({name: value.shape for name, value in some.items()} for some in (tensors, joined))
-    if shapes != expected:
-        differing = sorted(
-            name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name)
-        )
+def _read(source: Path) -> _Trained:
+    try:
+        return read_trained(source)
+    except ModelNotFoundError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _check_alike(source: Path, one: _Trained, first: _Trained) -> None:
+    """Raise a CheckpointError unless both have the same classes, and tensors of the same names and shapes."""
+    if one[1].classes != first[1].classes:
+        raise CheckpointError(f"{source}: has other classes than {first[1].name}, the first of them")
+    shapes, expected = ({name: value.shape for name, value in tensors.items()} for tensors, _ in (one, first))
+    differing = [
+        name for name in sorted(shapes.keys() | expected.keys()) if shapes.get(name) != expected.get(name)
+    ]
+    if differing:
         raise CheckpointError(
-            f"{source}: is another network than {first.name}, the first of them; {differing[0]} differs"
+            f"{source}: is another network than {first[1].name}, the first of them; {differing[0]} differs"
         )
 
 
-def _in_type(value: Tensor, dtype: torch.dtype) -> Tensor:
-    return (value if dtype.is_floating_point else value.round()).to(dtype)
+def _mean(values: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """Return the weighted mean of tensors of one shape, in the type of the last; counters stay whole."""
+    mean = sum((value.double() * share for value, share in zip(values, shares, strict=True)), torch.zeros(()))
+    dtype = values[-1].dtype
+    return (mean if dtype.is_floating_point else mean.round()).to(dtype)

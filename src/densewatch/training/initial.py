@@ -42,7 +42,10 @@ def initialise(network: RetinaNet, init: Path | None) -> tuple[str, ...]:
             raise CheckpointError(f"{init}: is for a mobilenet_v2, not for a {network.config.backbone.name}")
         load_mobilenet_v2(network.backbone, init)
         return tuple(name for name in network.state_dict() if not name.startswith("backbone."))
-    tensors, _ = read_trained(init)
+    try:
+        tensors, _ = read_trained(init)
+    except ModelNotFoundError as error:
+        raise CheckpointError(f"init: {error}") from error
     own = network.state_dict()
     fitting = {
         name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape
@@ -58,11 +61,9 @@ def read_trained(source: Path) -> tuple[dict[str, Tensor], ModelInfo]:
 
     Raises:
         CheckpointError: it cannot be read, or does not carry its weights as they were trained.
+        ModelNotFoundError: there is no such model.
     """
     if source.suffix == ".safetensors":
         return read_checkpoint(source)
-    try:
-        path = embedded_models()[0] if str(source) == DEFAULT else find_model(str(source))
-        return read_model_file_weights(path), read_info(path)
-    except ModelNotFoundError as error:
-        raise CheckpointError(f"init: {error}") from error
+    path = embedded_models()[0] if str(source) == DEFAULT else find_model(str(source))
+    return read_model_file_weights(path), read_info(path)

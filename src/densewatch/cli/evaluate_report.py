@@ -92,4 +92,4 @@ def _small_jpeg(image: Any) -> bytes:
     if side >= 32:
         policy = ResizePolicy(mode="longer", size=side, max_size=None, multiple=1)
         image = prepare(image, policy).pixels
-    return encode_jpeg(image, quality=_QUALITY, full_colour=False)
+    return encode_jpeg(image, quality=_QUALITY)

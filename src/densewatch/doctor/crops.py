@@ -74,7 +74,7 @@ def _jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
     if scale < 1:
         size = (_WIDTH_PX, max(1, round(height * scale)))
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return encode_jpeg(np.ascontiguousarray(pixels), quality=_QUALITY, full_colour=False)
+    return encode_jpeg(np.ascontiguousarray(pixels), quality=_QUALITY)
 
 
 def _rectangle(box: tuple[float, float, float, float], kind: str) -> str:

@@ -23,7 +23,7 @@ class Snapshot:
     def jpeg(self) -> bytes:
         """Return the picture as JPEG, at most `MAX_WIDTH` pixels wide."""
         if self._image is not None:
-            self._jpeg = encode_jpeg(_fit(self._image), quality=QUALITY, full_colour=False)
+            self._jpeg = encode_jpeg(_fit(self._image), quality=QUALITY)
             self._image = None
         return self._jpeg
 

@@ -106,9 +106,7 @@ def to_detections(
     height, width = input_size or prepared.pixels.shape[:2]
     levels = level_slices(info.levels, (height, width), len(scores))
     passed = scores >= np.float32(wanted.threshold)
-    graph_cut = any(
-        passed[members].any(axis=1).all() for members in full_levels(info.levels, levels, (height, width))
-    )
+    graph_cut = any(_all_any(passed[members]) for members in full_levels(info.levels, levels, (height, width)))
     pairs = _pairs(scores, passed, wanted.labels)
     pairs, pairs_cut = _limit_pairs(pairs, levels, wanted.limits.pairs_per_level)
     clipped = clip_boxes(boxes[pairs.candidates], prepared.valid_size)
@@ -187,6 +185,14 @@ def full_levels(
         for level, members in zip(levels, slices, strict=False)
         if _anchor_count(level, input_size) > level.topk
     ]
+
+
+def _all_any(passed: npt.NDArray[np.bool_]) -> bool:
+    """Tell whether every candidate passed in some class; bool [K, C].
+
+    Counting is ten times as fast as looking at each, and nearly always enough to know that they did not.
+    """
+    return np.count_nonzero(passed) >= len(passed) and bool(passed.any(axis=1).all())
 
 
 def _anchor_count(level: LevelInfo, input_size: tuple[int, int]) -> int:

@@ -14,7 +14,40 @@ _ROUNDING = 1e-5  # of float32 areas and ratios, with much to spare
 Indices = npt.NDArray[np.int64]
 
 
-class Neighbours:
+class Overlaps:
+    """How much boxes overlap each other."""
+
+    def __init__(self, boxes: npt.NDArray[np.float32]) -> None:
+        """Take the boxes, float32 [N, 4], xyxy."""
+        self._sides = tuple(np.ascontiguousarray(side) for side in boxes.T)
+        x1, y1, x2, y2 = self._sides
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._areas = (x2 - x1) * (y2 - y1)
+
+    def ious(self, first: Indices, second: Indices) -> npt.NDArray[np.float32]:
+        """Return the intersection over union of pairs of boxes; NaN where both boxes have no area.
+
+        In float32, in this order of operations: the bits of torchvision's kernel.
+
+        Args:
+            first: int64 [P], indices of boxes.
+            second: int64 [P], likewise.
+
+        Returns:
+            float32 [P].
+        """
+        x1, y1, x2, y2 = self._sides
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            width = np.maximum(np.minimum(x2[first], x2[second]) - np.maximum(x1[first], x1[second]), 0)
+            height = np.maximum(np.minimum(y2[first], y2[second]) - np.maximum(y1[first], y1[second]), 0)
+            intersection = width * height
+            ious: npt.NDArray[np.float32] = intersection / (
+                self._areas[first] + self._areas[second] - intersection
+            )
+        return ious
+
+
+class Neighbours(Overlaps):
     """Finds pairs of boxes of one label that overlap.
 
     If the intersection over union of two boxes is greater than t, then along each axis their common part is
@@ -32,10 +65,8 @@ class Neighbours:
             labels: int64 [N]; boxes of different labels are no neighbours.
             iou: 0 to 1; pairs that overlap by no more than this are of no interest.
         """
-        self._sides = tuple(np.ascontiguousarray(side) for side in boxes.T)
+        super().__init__(boxes)
         x1, y1, x2, y2 = self._sides
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._areas = (x2 - x1) * (y2 - y1)
         _, groups, counts = np.unique(labels, return_inverse=True, return_counts=True)
         lines = np.maximum(1, np.sqrt(counts / _BOXES_PER_CELL).astype(np.int64))  # [labels], along each axis
         self._cell_count = int(np.sum(lines**2))
@@ -71,28 +102,6 @@ class Neighbours:
         for part in _portions(lengths):
             pair_queries, positions = _expand(queries[part], run_starts[part], lengths[part])
             yield pair_queries, members[positions]
-
-    def ious(self, first: Indices, second: Indices) -> npt.NDArray[np.float32]:
-        """Return the intersection over union of pairs of boxes; NaN where both boxes have no area.
-
-        In float32, in this order of operations: the bits of torchvision's kernel.
-
-        Args:
-            first: int64 [P], indices of boxes.
-            second: int64 [P], likewise.
-
-        Returns:
-            float32 [P].
-        """
-        x1, y1, x2, y2 = self._sides
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            width = np.maximum(np.minimum(x2[first], x2[second]) - np.maximum(x1[first], x1[second]), 0)
-            height = np.maximum(np.minimum(y2[first], y2[second]) - np.maximum(y1[first], y1[second]), 0)
-            intersection = width * height
-            ious: npt.NDArray[np.float32] = intersection / (
-                self._areas[first] + self._areas[second] - intersection
-            )
-        return ious
 
 
 def reach(sides: npt.NDArray[np.float64], iou: float) -> npt.NDArray[np.float64]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from densewatch.runtime.neighbours import Indices, Neighbours
+from densewatch.runtime.neighbours import Indices, Neighbours, Overlaps
 
+_ALL_PAIRS = 48  # boxes at most: for so few, all pairs are compared sooner than a grid is laid
 _FIRST_ROUND = 256
 _GROWTH = 4
 _LARGEST_ROUND = 4096  # bounds the memory where all boxes of a round lie on each other
@@ -38,7 +39,18 @@ def nms(
     """
     order = np.argsort(-scores, kind="stable")
     competing = np.zeros_like(labels) if class_agnostic else labels[order]
+    if len(order) <= _ALL_PAIRS:
+        return order[_settle(*_all_rivals(boxes[order], competing, iou), len(order))]
     return order[_greedy(Neighbours(boxes[order], competing, iou), len(order), iou)]
+
+
+def _all_rivals(
+    boxes: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], iou: float
+) -> tuple[Indices, Indices]:
+    """Return the pairs (better, worse) of boxes of one label, best first, that overlap by more than `iou`."""
+    better, worse = np.nonzero(np.triu(labels[:, None] == labels, 1))
+    overlapping = _overlapping(Overlaps(boxes), better, worse, iou)
+    return better[overlapping], worse[overlapping]
 
 
 def _greedy(neighbours: Neighbours, count: int, iou: float) -> npt.NDArray[np.bool_]:
@@ -52,7 +64,7 @@ def _greedy(neighbours: Neighbours, count: int, iou: float) -> npt.NDArray[np.bo
     size = _FIRST_ROUND
     while len(left):
         head, left = left[:size], left[size:]
-        kept[head] = _settle(neighbours, head, count, iou)[head]
+        kept[head] = _settle(*_rivals(neighbours, head, iou), count)[head]
         beaten = np.zeros(count, bool)
         for better, worse in neighbours.near(head[kept[head]], left):
             beaten[worse[_overlapping(neighbours, better, worse, iou)]] = True
@@ -61,13 +73,13 @@ def _greedy(neighbours: Neighbours, count: int, iou: float) -> npt.NDArray[np.bo
     return kept
 
 
-def _settle(neighbours: Neighbours, head: Indices, count: int, iou: float) -> npt.NDArray[np.bool_]:
-    """Return the greedy choice as the fixed point of "a box stays if no better box that stays overlaps it".
+def _settle(better: Indices, worse: Indices, count: int) -> npt.NDArray[np.bool_]:
+    """Return the greedy choice, bool [count], from the pairs of rivals.
 
-    The rule fixes the best box, then the second, and so on: it has one fixed point, the greedy choice. After
-    t steps every chain of t suppressions is settled, and chains are short.
+    It is the fixed point of "a box stays if no better box that stays overlaps it". The rule fixes the best
+    box, then the second, and so on: it has one fixed point, the greedy choice. After t steps every chain of t
+    suppressions is settled, and chains are short.
     """
-    better, worse = _rivals(neighbours, head, iou)
     kept = np.ones(count, bool)
     while True:
         settled = np.ones(count, bool)
@@ -89,6 +101,6 @@ def _rivals(neighbours: Neighbours, head: Indices, iou: float) -> tuple[Indices,
     return np.concatenate(betters), np.concatenate(worses)
 
 
-def _overlapping(neighbours: Neighbours, first: Indices, second: Indices, iou: float) -> Indices:
+def _overlapping(overlaps: Overlaps, first: Indices, second: Indices, iou: float) -> Indices:
     """Return which of the pairs overlap by more than `iou`, against a float64 limit as torchvision does."""
-    return np.flatnonzero(neighbours.ious(first, second) > np.float64(iou))
+    return np.flatnonzero(overlaps.ious(first, second) > np.float64(iou))

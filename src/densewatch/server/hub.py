@@ -256,7 +256,7 @@ def _encode(result: FrameResult, width: int) -> tuple[bytes, bytes]:
     for name in _OF_THE_MOMENT:
         del told[name]
     start = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
-    return start, encode_jpeg(_scaled(result.image, width), quality=_QUALITY, full_colour=False)
+    return start, encode_jpeg(_scaled(result.image, width), quality=_QUALITY)
 
 
 def _scaled(image: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:

@@ -60,5 +60,5 @@ def picture(service: ServiceOf, camera: CameraOf) -> Response:
     if newest is None:
         raise HTTPException(404, f"camera {camera} has not shown a picture yet")
     age_ms = newest.age_ms
-    jpeg = encode_jpeg(newest.result.image, quality=_QUALITY, full_colour=False)
+    jpeg = encode_jpeg(newest.result.image, quality=_QUALITY)
     return Response(jpeg, media_type="image/jpeg", headers={"X-Age-Ms": f"{age_ms:.0f}"})

@@ -106,7 +106,9 @@ def to_detections(
     height, width = input_size or prepared.pixels.shape[:2]
     levels = level_slices(info.levels, (height, width), len(scores))
     passed = scores >= np.float32(wanted.threshold)
-    graph_cut = any(_all_any(passed[members]) for members in full_levels(info.levels, levels, (height, width)))
+    graph_cut = any(
+        _all_any(passed[members]) for members in full_levels(info.levels, levels, (height, width))
+    )
     pairs = _pairs(scores, passed, wanted.labels)
     pairs, pairs_cut = _limit_pairs(pairs, levels, wanted.limits.pairs_per_level)
     clipped = clip_boxes(boxes[pairs.candidates], prepared.valid_size)

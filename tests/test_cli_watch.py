@@ -95,6 +95,23 @@ def test_a_camera_that_does_not_answer_is_no_data_and_no_secret_is_told(scene: P
     assert "s3cr3t" not in done.stdout + done.stderr
 
 
+def test_variables_of_a_site_are_told_by_their_names(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORD", "hunter2")
+    (scene / "variables.yaml").write_text(
+        "model: {model: tiny.onnx}\n"
+        "sources: {networks: [127.0.0.1]}\n"
+        "cameras: {a: {source: 'rtsp://127.0.0.1:9/${WORD}/x'}}\n"
+    )
+    done = run(scene, "variables.yaml", "--no-serve", "--format", "jsonl", "--seconds", "2")
+    assert "camera a is lost: rtsp://127.0.0.1:9/${WORD}/x: it refuses the connection" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    (scene / "variables.yaml").write_text("model: {model: tiny.onnx}\ncameras: {a: {source: '${WORD}'}}\n")
+    done = run(scene, "variables.yaml", "--no-serve")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: ${WORD}: it lies in no folder that is allowed" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from densewatch.live.address import Credentials, credentials_for, parse_address
+from densewatch.live.address import Credentials, address_of, credentials_for, parse_address, shown_source
 from densewatch.live.frames import SourceError
 from densewatch.live.settings import CameraSettings
 
@@ -79,6 +79,62 @@ def test_what_is_no_source_is_refused_without_its_secrets(text: str) -> None:
 def test_a_wrong_scheme_is_answered_with_the_right_one() -> None:
     with pytest.raises(SourceError, match="did you mean rtsp"):
         parse_address("rstp://cam/one")
+
+
+@pytest.mark.parametrize(
+    ("source", "location", "shown"),
+    [
+        ("rtsp://cam.example/${WORD}/stream", "/hunter2/stream", "rtsp://cam.example/${WORD}/stream"),
+        ("rtsp://cam/x?z=${PIN}#${PIN}", "/x?z=4711", "rtsp://cam/x?z=${PIN}"),
+        ("rtsp://cam/x?token=${WORD}&z=s3cret", "/x?token=hunter2&z=s3cret", "rtsp://cam/x?token=***&z=***"),
+        (" rtsp://bob:${WORD}@${HOST}:${PIN}/1 ", "/1", "rtsp://${HOST}:${PIN}/1"),
+        ("rtsp://bob:s3cret@cam/bob/s3cret/${PIN}", "/bob/s3cret/4711", "rtsp://cam/***/***/${PIN}"),
+        ("rtsp://cam/${USER}/s3cret/1", "/admin/s3cret/1", "rtsp://cam/${USER}/***/1"),
+        ("rtsp://cam/aBcD1234efGH5678${PIN}", "/aBcD1234efGH56784711", "rtsp://cam/***"),
+        ("${WORD}", "hunter2", "${WORD}"),
+        ("${PIN}", "4711", "${PIN}"),
+        ("${BASE}", "/live", "${BASE}"),
+        ("${BASE}/user=bob_password=s3cret", "/live/user=bob_password=s3cret", "${BASE}/user=***"),
+        ("webcam:${NUMBER}", "7", "webcam:${NUMBER}"),
+        ("/clips/${WORD}.mp4", "/clips/hunter2.mp4", "/clips/${WORD}.mp4"),
+    ],
+)  # fmt: skip
+def test_variables_are_shown_by_their_names(
+    source: str, location: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {"WORD": "hunter2", "PIN": "4711", "NUMBER": "7", "HOST": "cam.example", "USER": "admin"}
+    for name, value in (variables | {"BASE": "rtsp://bob:hunter2@cam/live"}).items():
+        monkeypatch.setenv(name, value)
+    address = address_of(CameraSettings(source=source))
+    assert (address.location, str(address), repr(address)) == (location, shown, f"Address({shown!r})")
+    assert shown_source(source) == shown
+
+
+def test_the_value_of_a_password_is_hidden_where_it_also_stands_in_clear(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORD", "hunter2")
+    assert str(address_of(CameraSettings(source="rtsp://${WORD}@cam/hunter2/1"))) == "rtsp://cam/***/1"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("rtsp://bob:s3cret@cam/${ABSENT}", "the environment variable ABSENT is not set"),
+        ("rtsp://bob:s3cret@cam:${WORD}/x", "rtsp://cam:${WORD}/x: with its variables filled in, it is no "),
+        ("${WORD}://bob:s3cret@cam/x", "${WORD}://cam/x: with its variables filled in, it is no address"),
+        ("rtsp://bob:s3cret/${WORD}@cam/x", "rtsp://***: with its variables filled in, it is no address"),
+        ("bob:s3cret@cam/${WORD}", "***/${WORD}: with its variables filled in, it is no address"),
+    ],
+)
+def test_variables_that_make_no_source_are_not_shown(
+    source: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORD", "hunter2")
+    with pytest.raises(SourceError) as caught:
+        address_of(CameraSettings(source=source))
+    assert str(caught.value).startswith(told)
+    assert (caught.value.reason, caught.value.__context__) == ("address", None)
 
 
 @given(user=st.text(min_size=1), password=st.text(min_size=1))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from densewatch.live.references import SecretError
 from densewatch.server.first_start import prepare_users
 from densewatch.server.limits import Buckets, Rate, client_key
-from densewatch.site.secrets import SecretError
 from densewatch.site.settings import UserSettings
 from densewatch.store.store import Store
 

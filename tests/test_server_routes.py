@@ -401,10 +401,8 @@ def test_the_system_and_its_settings(app: FastAPI, client: TestClient) -> None:
 def test_the_settings_name_variables_and_have_no_values_of_them(
     app: FastAPI, client: TestClient, service: Service
 ) -> None:
-    camera = service.site.cameras["yard"].model_copy(update={"source": "rtsp://camera.example/${WORD}/1"})
-    service.site = service.site.model_copy(update={"cameras": {**service.site.cameras, "yard": camera}})
-    filled = camera.model_copy(update={"source": "rtsp://camera.example/hunter2/1"})
-    service.watcher.replace("yard", filled)
+    source = "rtsp://anna:hunter2@camera.example/${WORD}/1"
+    service.watcher.replace("yard", service.site.cameras["yard"].model_copy(update={"source": source}))
     config = client.get(f"{API}/config")
     assert config.json()["cameras"]["yard"]["source"] == "rtsp://camera.example/${WORD}/1"
     assert "hunter2" not in config.text

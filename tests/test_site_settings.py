@@ -14,10 +14,11 @@ from ruamel.yaml import YAML
 from densewatch import loading
 from densewatch.live.address import parse_address
 from densewatch.live.frames import SourceError
+from densewatch.live.references import SecretError, fill
 from densewatch.runtime import engine
 from densewatch.site import settings
 from densewatch.site.errors import SiteError
-from densewatch.site.secrets import SecretError, fill, read_secret
+from densewatch.site.secrets import read_secret
 from densewatch.site.settings import SiteSettings
 from densewatch.site.yaml_file import SiteFile, read_site
 
@@ -381,10 +382,10 @@ def test_missing_secrets_are_all_named(folder: Path) -> None:
 def test_references_are_filled_at_use_only(folder: Path) -> None:
     site = read_site(folder / "site.yaml")
     assert site.cameras["yard"].source == "rtsp://densewatch:${YARD_PASSWORD}@192.168.7.21/live"
-    filled = site.filled({"YARD_PASSWORD": "p@s/s"})
-    assert filled.cameras["yard"].source == "rtsp://densewatch:p%40s%2Fs@192.168.7.21/live"
+    filled = fill(site.cameras["yard"].source, {"YARD_PASSWORD": "p@s/s"})
+    assert filled == "rtsp://densewatch:p%40s%2Fs@192.168.7.21/live"
     with pytest.raises(SecretError, match="the environment variable YARD_PASSWORD is not set"):
-        site.filled({})
+        fill(site.cameras["yard"].source, {})
 
 
 @pytest.mark.parametrize(
@@ -395,10 +396,29 @@ def test_references_are_filled_at_use_only(folder: Path) -> None:
         ("rtsp://${HOST}/a@${HOST}", "rtsp://cam.example/a@cam.example"),
         ("/clips/${USER}/${USER}.mp4", "/clips/anna/anna.mp4"),
         ("rtsp://h/$USER/$${USER}{}", "rtsp://h/$USER/$anna{}"),
+        ("rtsp://h/cgi/${ODD}", "rtsp://h/cgi/p%23%40s/1?x=%20%23"),
+        ("http://h/x?a=${ODD}", "http://h/x?a=p%23%40s/1?x=%20%23"),
+        ("${CAM}/${ODD}", "rtsp://u:p@h/live/p%23%40s/1?x=%20%23"),
+        ("${SCHEME}://${USER}:${WORD}@h/${ODD}", "rtsp://anna:a%20b%3A@h/p%23%40s/1?x=%20%23"),
+        ("rtsp://${CAMERA}/x", "rtsp://anna:x@cam.example:554/x"),
+        ("/clips/${ODD}", "/clips/p#@s/1?x= %23"),
+        ("${FOLDER}/${ODD}.mp4", "/my clips/p#@s/1?x= %23.mp4"),
+        ("sqlite:///${FOLDER}/#.db", "sqlite:////my clips/#.db"),
+        ("rtsp://a:b${c}@h/", "rtsp://a:b${c}@h/"),
     ],
 )
 def test_fill(text: str, filled: str) -> None:
-    environment = {"USER": "anna", "WORD": "a b:", "HOST": "cam.example", "URL": "rtsp://u:p@h/"}
+    environment = {
+        "USER": "anna",
+        "WORD": "a b:",
+        "HOST": "cam.example",
+        "URL": "rtsp://u:p@h/",
+        "ODD": "p#@s/1?x= %23",
+        "CAM": "rtsp://u:p@h/live",
+        "SCHEME": "rtsp",
+        "CAMERA": "anna:x@cam.example:554",
+        "FOLDER": "/my clips",
+    }
     assert fill(text, environment) == filled
 
 

@@ -168,6 +168,7 @@ def test_a_damaged_page_is_found_when_the_store_opens(tmp_path: Path) -> None:
     [
         ("", "is not one"),
         ("mysql://localhost/x", "known are sqlite and postgresql"),
+        ("postgresql+psycopg://me:geheimnis/x", "the store's url is not one"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite:////proc/nobody/x.db", "/proc/nobody/x.db cannot be made"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from densewatch.cli.console import say
 from densewatch.cli.watch_run import Run
 from densewatch.live.policy import SourcePolicy
+from densewatch.live.references import fill
 from densewatch.live.results import FrameResult
 from densewatch.live.watcher import Listeners, Watcher
 from densewatch.records import Bin, Event
@@ -16,7 +17,6 @@ from densewatch.runtime.detector import Detector
 from densewatch.server.first_start import prepare_users
 from densewatch.server.serve import serving
 from densewatch.server.service import Service
-from densewatch.site.secrets import fill
 from densewatch.site.settings import DATABASE_FILE, SiteSettings, StoreSettings
 from densewatch.site.yaml_file import SiteFile
 from densewatch.store.store import Store
@@ -61,7 +61,7 @@ def serve_until_done(
         made.append(
             Watcher(
                 detector,
-                site.filled().cameras,
+                site.cameras,
                 policy=policy,
                 listeners=Listeners(both, on_event, on_bin),
                 bin_seconds=site.store.bin_seconds,

@@ -19,11 +19,11 @@ from densewatch.cli.watch_sources import Flags, cameras
 from densewatch.live.allocator import limit_arenas
 from densewatch.live.frames import SourceError
 from densewatch.live.policy import SourcePolicy
+from densewatch.live.references import SecretError
 from densewatch.runtime.detector import Detector
 from densewatch.server.serve import ServeError
 from densewatch.server.tls import TlsError
 from densewatch.site.errors import SiteError
-from densewatch.site.secrets import SecretError
 from densewatch.site.settings import SiteSettings, StoreSettings
 from densewatch.site.yaml_file import SiteFile
 from densewatch.store.errors import StoreError
@@ -73,7 +73,7 @@ def watch_site(path: Path, run: Run, *, serve: bool, port: int | None) -> bool:
     policy = site.sources.to_policy()
     if serve:
         return serve_until_done(run, site, detector, policy, site_file=file, port=port)
-    return watch_until_done(run, site.filled().cameras, detector, policy)
+    return watch_until_done(run, site.cameras, detector, policy)
 
 
 def check_site(path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from densewatch.live.frames import SourceError
+from densewatch.live.references import SecretError, fill, has_references, parts_of, without_references
 from densewatch.live.settings import CameraSettings
 from densewatch.suggest import nearest
 
@@ -25,7 +26,11 @@ _SECRET_KEY = re.compile(
     r"user|usr|login|account|pass|pwd|psw|pin|token|key|secret|auth|sig|session|sid|code", re.I
 )
 _SECRET_PAIR = re.compile(r"((?:user\w*|usr|pass\w*|pwd|psw|token|key|secret|auth)=)[^&/;]*", re.I)
-_USER_NAME = re.compile(r"admin\d*|administrator|user\d*|root|guest|operator|viewer|service|login", re.I)
+_USER_NAME = re.compile(
+    r"admin\d*|administrator|user\d*|root|guest|operator|viewer|service|login"
+    r"|\$\{\w*(?:USER|LOGIN)\w*\}",
+    re.I,
+)
 _PLAIN_VALUE = re.compile(r"\d{1,5}(x\d{1,5})?")
 
 
@@ -48,6 +53,7 @@ class Address:
         port: of a network address; 0 for others.
         location: path and query of a network address, the path of a file or a folder, the number of a device.
         credentials: those that the address holds.
+        shown: how it is shown, where that does not follow from the rest: values of variables are in that.
     """
 
     kind: Kind
@@ -56,6 +62,7 @@ class Address:
     port: int = 0
     location: str = field(default="", repr=False)
     credentials: Credentials | None = field(default=None, repr=False)
+    shown: str = field(default="", repr=False)
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -80,6 +87,8 @@ class Address:
         return _bracketed(self.host) + ("" if default else f":{self.port}")
 
     def __str__(self) -> str:
+        if self.shown:
+            return self.shown
         if self.kind == "network":
             path, _, query = self.location.partition("?")
             shown = _shown_path(path, self.credentials)
@@ -120,6 +129,36 @@ def parse_address(text: str) -> Address:
             "the source begins with no known scheme, such as rtsp://, and is no file", "address"
         )
     return _on_disk(text)
+
+
+def address_of(settings: CameraSettings) -> Address:
+    """Return where a camera's source is, with the values of its variables; it is shown with their names.
+
+    Raises:
+        SourceError: it is no source, or a variable is not set; the message shows no value of a variable.
+    """
+    source = settings.source.strip()
+    if not has_references(source):
+        return parse_address(source)
+    try:
+        address = parse_address(fill(source))
+    except SecretError as error:
+        failure = SourceError(str(error), "address")
+    except SourceError:
+        text = f"{_shown_template(source)}: with its variables filled in, it is no address that can be opened"
+        failure = SourceError(text, "address")
+    else:
+        return replace(address, shown=_shown_template(source, address.credentials))
+    raise failure  # out here, it carries no trace of a value
+
+
+def shown_source(text: str) -> str:
+    """Return a source as it may be shown, with the names of variables; their values are not looked at.
+
+    Raises:
+        SourceError: it is no source.
+    """
+    return _shown_template(text.strip()) if has_references(text) else str(parse_address(text))
 
 
 def credentials_for(settings: CameraSettings, address: Address) -> Credentials | None:
@@ -215,6 +254,21 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def _shown_template(text: str, credentials: Credentials | None = None) -> str:
+    """Hide what may be a secret in a source that refers to variables, but not their names."""
+    if _DEVICE.fullmatch(without_references(text)):
+        return text
+    scheme, user, host, rest = parts_of(text)
+    if "@" in rest:  # as in `_split`: it has no clear parts
+        return scheme + HIDDEN
+    if user is not None and credentials is None:
+        name, _, password = user.partition(":")
+        credentials = Credentials(unquote(name), unquote(password))
+    path, _, query = rest.partition("#")[0].partition("?")
+    start, path = (scheme + host, path) if scheme else ("", host + path)
+    return start + _shown_path(path, credentials) + (f"?{_shown_query(query)}" if query else "")
+
+
 def _shown_path(path: str, credentials: Credentials | None) -> str:
     """Hide what may be a secret in a path; some cameras take users, passwords or long codes there."""
     known = set() if credentials is None else {credentials.username, credentials.password} - {""}
@@ -229,8 +283,9 @@ def _shown_path(path: str, credentials: Credentials | None) -> str:
 
 def _shown_segment(segment: str) -> str:
     """Hide what may be a secret in a part of a path that stands for itself."""
-    mixed = re.search(r"\d", segment) and re.search(r"[A-Za-z]", segment)
-    if len(segment) >= 16 and mixed and re.fullmatch(r"[\w+~-]+", segment):
+    plain = without_references(segment)
+    mixed = re.search(r"\d", plain) and re.search(r"[A-Za-z]", plain)
+    if len(plain) >= 16 and mixed and re.fullmatch(r"[\w+~-]+", plain):
         return HIDDEN
     return _SECRET_PAIR.sub(rf"\g<1>{HIDDEN}", segment)
 
@@ -240,6 +295,6 @@ def _shown_query(query: str) -> str:
     shown = []
     for part in query.split("&"):
         key, equals, value = part.partition("=")
-        open_to_all = _PLAIN_VALUE.fullmatch(value) and not _SECRET_KEY.search(key)
+        open_to_all = _PLAIN_VALUE.fullmatch(without_references(value)) and not _SECRET_KEY.search(key)
         shown.append(f"{key}={value if open_to_all else HIDDEN}" if equals else HIDDEN)
     return "&".join(shown)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from densewatch.live.address import parse_address
+from densewatch.live.address import address_of
 from densewatch.live.backoff import Backoff
 from densewatch.live.frames import Frame, FrameSource, SourceError
 from densewatch.live.policy import SourcePolicy
@@ -65,7 +65,7 @@ class Camera:
         Raises:
             SourceError: the address is none, or not allowed.
         """
-        address = parse_address(settings.source)
+        address = address_of(settings)
         policy.check(address)
         self.id = id
         self.live = settings.loop or address.kind not in ("file", "folder")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from densewatch.live.address import HIDDEN, parse_address
+from densewatch.live.address import HIDDEN, shown_source
 from densewatch.live.frames import SourceError
-from densewatch.site.secrets import has_references
+from densewatch.live.references import has_references
 from densewatch.site.settings import SiteSettings
 
 
@@ -26,8 +26,8 @@ def redacted(site: SiteSettings) -> dict[str, Any]:
 
 def _shown_source(source: str) -> str:
     try:
-        return str(parse_address(source))
-    except SourceError:  # such as a port that is a variable
+        return shown_source(source)
+    except SourceError:  # such as a file with a strange name that is no longer there
         return HIDDEN
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,9 +25,9 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from densewatch.live.address import parse_address
 from densewatch.live.frames import SourceError
 from densewatch.live.policy import SourcePolicy
+from densewatch.live.references import check_references, has_references, without_references
 from densewatch.live.settings import CameraSettings, Id, VariableName
 from densewatch.site.addresses import certified_name, check_origin, host_name, is_loopback
-from densewatch.site.secrets import check_references, fill, has_references, without_references
 
 UNENCRYPTED = "I accept unencrypted connections"
 """What a user must write to serve other machines without TLS."""
@@ -349,23 +348,6 @@ class SiteSettings(_Settings):
                     "same_name", "another user has this name", {"at": ("users", number, "name")}
                 )
         return self
-
-    def filled(self, environment: Mapping[str, str] | None = None) -> Self:
-        """Return the site with the values of the variables that its addresses refer to: for use, not to show.
-
-        Args:
-            environment: variables; those of this process where it is left out.
-
-        Raises:
-            SecretError: a variable is not set.
-        """
-        cameras = {
-            id: camera.model_copy(update={"source": fill(camera.source, environment)})
-            for id, camera in self.cameras.items()
-        }
-        url = self.store.url and fill(self.store.url, environment)
-        store = self.store.model_copy(update={"url": url})
-        return self.model_copy(update={"cameras": cameras, "store": store})
 
     def __repr__(self) -> str:
         return f"SiteSettings(cameras: {', '.join(self.cameras)})"

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from densewatch.live.references import SecretError, fill
 from densewatch.live.settings import CameraSettings, LineSettings, ZoneSettings
 from densewatch.site.document import MAX_BYTES, Document, Location, dotted, read_document
 from densewatch.site.edit import EditError, edited
 from densewatch.site.errors import SiteError
-from densewatch.site.secrets import SecretError, fill, read_secret
+from densewatch.site.secrets import read_secret
 from densewatch.site.sentences import place_of, sentences
 from densewatch.site.settings import SiteSettings, UserSettings
 from densewatch.suggest import suggest

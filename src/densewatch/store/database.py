@@ -56,7 +56,7 @@ class Database:
         """
         try:
             parsed = make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # the latter where the port is no number, but a password perhaps
             raise StoreError(
                 "the store's url is not one; write sqlite:///path or postgresql+psycopg://…"
             ) from None

@@ -102,7 +102,7 @@ class DeviceFeed:
         if demuxer is None:
             raise SourceError(f"{self._address}: webcams work on Linux and macOS only", "unsupported")
         if demuxer == "v4l2" and not Path(f"/dev/video{number}").exists():
-            raise SourceError(f"{self._address}: there is no device /dev/video{number}", "not_found")
+            raise SourceError(f"{self._address}: there is no such device", "not_found")
         return Input(f"/dev/video{number}" if demuxer == "v4l2" else number, demuxer)
 
     def close(self, failure: SourceError | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from densewatch.live.address import Address, credentials_for, parse_address
+from densewatch.live.address import Address, address_of, credentials_for
 from densewatch.live.frames import FrameSource
 from densewatch.live.policy import SourcePolicy
 from densewatch.live.settings import CameraSettings
@@ -18,7 +18,8 @@ from densewatch.live.sources.web import WebFeed
 def open_source(settings: CameraSettings, policy: SourcePolicy) -> FrameSource:
     """Return the source of a camera; nothing is opened until its frames are asked for.
 
-    Each call looks at the settings' password anew, so that a changed one works with the next connection.
+    Each call looks at the settings' password and variables anew, so that what is changed works with the next
+    connection.
 
     Args:
         settings: of the camera. With `loop`, files and folders are played in real time, and begin anew at
@@ -28,7 +29,7 @@ def open_source(settings: CameraSettings, policy: SourcePolicy) -> FrameSource:
     Raises:
         SourceError: the source is none, the policy does not allow it, or its password is not there.
     """
-    address = parse_address(settings.source)
+    address = address_of(settings)
     policy.check(address)
     if address.kind == "demo":
         return DemoSource()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -16,6 +18,8 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning
 from densewatch.live.address import Address, Credentials, parse_address
 from densewatch.live.frames import SourceError
 from densewatch.live.sources.feed import Access, Input, Nothing, refuse
+
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings show addresses with their tokens
 
 _MAX_REDIRECTS = 5
 _MAX_PICTURE = 32 * 2**20
@@ -212,7 +216,9 @@ def parse_web_address(url: str, named_by: Address) -> Address:
         SourceError: it is neither http nor https; the message names the source that led there.
     """
     if re.match(r"https?://", url, re.IGNORECASE):
-        return parse_address(url)
+        address = parse_address(url)
+        # Whoever was told the value of a variable may have put it anywhere in this address.
+        return replace(address, shown=f"{named_by} (where it leads)") if named_by.shown else address
     raise SourceError(f"{named_by}: it leads to something that is not http or https", "policy")
 
 

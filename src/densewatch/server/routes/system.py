@@ -51,11 +51,7 @@ def config(service: ServiceOf) -> dict[str, Any]:
 
     Passwords and what stands for them are left out.
     """
-    cameras = {
-        # In the loop's sources variables are replaced by their values, which may be passwords.
-        id: service.watcher.settings(id).model_copy(update={"source": camera.source})
-        for id, camera in service.site.cameras.items()
-    }
+    cameras = {id: service.watcher.settings(id) for id in service.site.cameras}
     return redacted(service.site.model_copy(update={"cameras": cameras}))
 
 

@@ -13,7 +13,6 @@ import argparse
 import tempfile
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +122,7 @@ def main() -> None:
                 line = f"{side:5} {name:9} {times['p50']:7.1f} {times['p95']:7.1f}"
                 if arguments.data and name != "P2 to P7":
                     numbers = measure_ap(detector_of(made[name], engines[name]), arguments.data, side)
-                    line += "".join(f" {100 * numbers[key]:6.2f}" for key in ("AP", "AP50", "APs"))
+                    line += "".join(f" {100 * (numbers[key] or 0):6.2f}" for key in ("AP", "AP50", "APs"))
                 print(line, flush=True)
 
 

@@ -32,13 +32,13 @@ demo: $(VENV)/.installed
 	@echo "  $(BIN)/densewatch detect YOUR-FOLDER/ --only person,chair --threshold 0.3 --format csv"
 	@echo "  $(BIN)/densewatch --help"
 
-# One process a file: with PyTorch, OpenVINO and ONNX Runtime all in use in one process for minutes, starting a child
-# process has ended in a segmentation fault of the parent. The cause is not found yet. Several files at a time; threads
-# that wait then leave the core to others (OMP_WAIT_POLICY). (5: only slow tests in a file; 255 ends xargs.)
+# One process for three files: with PyTorch, OpenVINO and ONNX Runtime all in use in one process for minutes, starting a
+# child process has ended in a segmentation fault of the parent. The cause is not found yet. Several at a time, each of
+# which computes on one core (OMP_NUM_THREADS). (5: only slow tests in these files; 255 ends xargs.)
 test: $(VENV)/.installed-test
-	@printf '%s\n' tests/test_*.py | OMP_WAIT_POLICY=PASSIVE xargs -P $(JOBS) -n 1 sh -c '\
-		output=$$($(BIN)/python -m pytest -m "not slow" "$$1" 2>&1); status=$$?; \
-		printf "%s\n%s\n" "$$1" "$$output"; \
+	@printf '%s\n' tests/test_*.py | OMP_NUM_THREADS=1 xargs -P $(JOBS) -n 3 sh -c '\
+		output=$$($(BIN)/python -m pytest -m "not slow" "$$@" 2>&1); status=$$?; \
+		printf "%s\n%s\n" "$$*" "$$output"; \
 		[ $$status -eq 0 ] || [ $$status -eq 5 ] || exit 255' sh
 
 test-slow: $(VENV)/.installed-test

@@ -176,15 +176,26 @@ def test_a_restart_with_a_new_zone_within_a_bin_is_merged(store: Store) -> None:
 
 
 def test_an_update_within_a_bin_keeps_what_was_counted_before(store: Store) -> None:
-    """The part of before the update does not know what it watched: what the other part did, and no more."""
+    """The part of before the update does not know what it watched: nor does the whole."""
     store.add_bin(make_bin(NOON, 0.5, {"person": (2, 2.0, 2)}, zone="till"))
     part = make_bin(NOON, 0.25, {"person": (4, 5.0, 6)}, zone="till")
     store.add_bin(watching(part, {PICTURE: 1.0, TILL: 1.0}))
     assert ask(store, zone="till").series["person"][0] == CountPoint(NOON, 0.75, 2, 3.0, 6)
     store.add_bin(make_bin(NOON + 60, 0.5, {"person": (9, 9.0, 9)}, zone="till", lines={"person": (9, 9)}))
     store.add_bin(watching(make_bin(NOON + 60, 0.25), {PICTURE: 1.0}))
-    assert ask(store, zone="till", seconds=300).series["person"][0].maximum == 6
-    assert store.crossings(CrossingQuery("door", "gate", NOON, NOON + 300, 300)).series == {}
+    assert ask(store, zone="till").series["person"][1] == CountPoint(NOON + 60, 0.75, 9, 9.0, 9)
+    crossed = store.crossings(CrossingQuery("door", "gate", NOON, NOON + 120, 60)).series["person"]
+    assert crossed[1] == CrossingPoint(NOON + 60, 0.75, 9, 9)
+
+
+def test_a_part_in_which_nobody_looked_takes_nothing_away(store: Store) -> None:
+    """Such as after an update within a bin, when no picture came any more until the bin was over."""
+    old = make_bin(NOON, 0.5, {"person": (2, 2.0, 2)}, zone="till", lines={"person": (1, 2)})
+    store.add_bin(old)
+    store.add_bin(watching(make_bin(NOON, 0.0), {}))
+    assert ask(store, zone="till").series["person"][0] == CountPoint(NOON, 0.5, 2, 2.0, 2)
+    crossed = store.crossings(CrossingQuery("door", "gate", NOON, NOON + 60, 60)).series["person"]
+    assert crossed == (CrossingPoint(NOON, 0.5, 1, 2),)
 
 
 def test_what_was_not_watched_claims_nothing(store: Store) -> None:

@@ -9,20 +9,19 @@ from densewatch.records import Observation, Subject, Watched
 
 
 def merge_watched(parts: Sequence[Observation]) -> Watched | None:
-    """Return what was watched in parts of the same bin, by the time that each was observed."""
-    known = [part.watched for part in parts]
-    subjects = {subject for watched in known if watched is not None for subject in watched}
-    if all(watched is None for watched in known):
-        return None
-    total = sum(part.observed for part in parts) or 1.0
-    return {
-        subject: sum(
-            part.observed * (1.0 if watched is None else watched.get(subject, 0.0))
-            for part, watched in zip(parts, known, strict=True)
-        )
-        / total
-        for subject in subjects
-    }
+    """Return what was watched in parts of the same bin, by the time that each was observed.
+
+    What one part does not know is not known of the whole: it may hold rows of what no other part watched.
+    """
+    parts = [part for part in parts if part.observed > 0]
+    total = sum(part.observed for part in parts)
+    merged: dict[Subject, float] = {}
+    for part in parts:
+        if part.watched is None:
+            return None
+        for subject, share in part.watched.items():
+            merged[subject] = merged.get(subject, 0.0) + part.observed * share
+    return {subject: weighted / total for subject, weighted in merged.items()}
 
 
 def to_text(watched: Watched | None) -> str | None:

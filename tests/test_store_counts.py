@@ -24,7 +24,7 @@ from densewatch.store.counts import (
 from densewatch.store.errors import RefusedError
 from densewatch.store.store import Store
 from densewatch.store.watched import from_text, to_text
-from store_samples import NOON, make_bin
+from store_samples import NOON, make_bin, rows
 
 pytest_plugins = ["store_fixtures"]
 
@@ -37,8 +37,10 @@ def ask(store: Store, **changes: object) -> CountSeries:
     return store.counts(five_minutes(**changes))
 
 
-PICTURE, TILL, GATE = Subject(("zone", None)), Subject(("zone", "till")), Subject(("line", "gate"))
-PEOPLE_AT_TILL = Subject(("zone", "till"), ("person",))
+LABELS = frozenset({"person", "dog", "chair"})
+PICTURE, TILL = Subject(("zone", None), LABELS), Subject(("zone", "till"), LABELS)
+GATE = Subject(("line", "gate"), LABELS)
+PEOPLE_AT_TILL = Subject(("zone", "till"), frozenset({"person"}))
 
 
 def watching(part: Bin, watched: Watched) -> Bin:
@@ -121,7 +123,7 @@ def test_a_zone_that_was_drawn_within_a_bin_counts_from_then_on(store: Store) ->
 
 def test_a_line_has_gaps_before_it_was_drawn(store: Store) -> None:
     # A zone of the same id was no line.
-    before = {PICTURE: 1.0, Subject(("zone", "gate")): 1.0}
+    before = {PICTURE: 1.0, Subject(("zone", "gate"), LABELS): 1.0}
     store.add_bin(watching(make_bin(NOON), before))
     crossed = make_bin(NOON + 60, 1.0, lines={"person": (2, 1)})
     store.add_bin(watching(crossed, {PICTURE: 1.0, GATE: 0.25}))
@@ -200,18 +202,41 @@ def test_a_part_in_which_nobody_looked_takes_nothing_away(store: Store) -> None:
 
 def test_what_was_not_watched_claims_nothing(store: Store) -> None:
     part = make_bin(NOON, 1.0, {"person": (4, 4.0, 4)}, zone="till", lines={"person": (1, 1)})
-    store.add_bin(watching(part, {PICTURE: 1.0, Subject(("line", "gate"), ("dog",)): 1.0}))
+    store.add_bin(watching(part, {PICTURE: 1.0, Subject(("line", "gate"), frozenset({"dog"})): 1.0}))
     assert ask(store, zone="till").series == {}
     assert store.crossings(CrossingQuery("door", "gate", NOON, NOON + 60, 60)).series == {}
 
 
 def test_what_was_watched_is_the_same_text_for_the_same() -> None:
-    watched = {Subject(("line", 'a"b'), ("ä, {b}", "c")): 0.1, PICTURE: 1.0, TILL: 0.0}
+    watched = {Subject(("line", 'a"b'), frozenset({"ä, {b}", "c"})): 0.1, PICTURE: 1.0, TILL: 0.0}
     text = to_text(watched)
     assert text == to_text(dict(reversed(watched.items())))
     assert from_text(text) == watched
-    assert from_text(to_text(None)) is None
     assert from_text(to_text({})) == {}
+    # However many zones there are, their classes are named once.
+    assert text.count("person") == 1
+
+
+def test_what_was_watched_is_kept_once(store: Store) -> None:
+    for minute in range(3):
+        bins = [make_bin(NOON + 60 * minute, camera=camera) for camera in ("door", "yard")]
+        store.write([], [watching(part, {PICTURE: 1.0, TILL: 1.0}) for part in bins])
+    assert rows(store, "watched") == 1
+    store.add_bin(watching(make_bin(NOON + 180), {PICTURE: 1.0, TILL: 0.5}))
+    store.add_bin(make_bin(NOON + 240))
+    assert rows(store, "watched") == 2
+    assert list(ask(store, zone="till").observed.values()) == [1.0, 1.0, 1.0, 0.5, 1.0]
+
+
+def test_a_class_has_gaps_while_the_model_did_not_know_it(store: Store) -> None:
+    store.add_bin(watching(make_bin(NOON), {PICTURE: 1.0}))
+    helmets = Subject(("zone", None), LABELS | {"helmet"})
+    store.add_bin(watching(make_bin(NOON + 60, 1.0, {"helmet": (1, 1.0, 1)}), {helmets: 1.0}))
+    for label in (None, "helmet"):
+        points = ask(store, label=label, end=NOON + 120).series["helmet"]
+        assert points == (CountPoint(NOON, 0.0, None, None, None), CountPoint(NOON + 60, 1.0, 1, 1.0, 1))
+    assert ask(store, label="helmet", end=NOON + 120).observed == {NOON: 0.0, NOON + 60: 1.0}
+    assert ask(store, end=NOON + 120).observed == {NOON: 1.0, NOON + 60: 1.0}
 
 
 def test_zones_and_cameras_are_apart(store: Store) -> None:

@@ -66,6 +66,7 @@ class Post:
         self._recorder = Recorder(
             id,
             settings,
+            detector.names,
             bin_seconds=bin_seconds,
             on_event=listeners.on_event,
             on_bin=listeners.on_bin,

@@ -11,6 +11,7 @@ import pytest
 
 from densewatch.live.frames import Frame
 from densewatch.live.policy import SourcePolicy
+from densewatch.live.post import Post
 from densewatch.live.settings import CameraSettings
 from densewatch.live.watcher import Listeners, Watcher
 from densewatch.runtime.detector import Detector, load
@@ -44,6 +45,11 @@ def detecting(monkeypatch: pytest.MonkeyPatch, before: Callable[[], object]) -> 
         return whole(self, source, **settings)
 
     monkeypatch.setattr(Detector, "detect", detect)
+
+
+def offer_frame(post: Post) -> None:
+    """Let a frame come that nobody looks at."""
+    post.camera._offer(Frame(time.time(), "pts", time.monotonic(), (4, 4), lambda: pytest.fail("looked at")))
 
 
 @pytest.mark.parametrize("from_the_start", [True, False])
@@ -103,10 +109,35 @@ def test_few_frames_a_second_by_choice_are_no_stall(loop: Watcher) -> None:
     stays_live(loop)
 
 
+def test_a_clock_that_was_set_back_hides_no_stall(loop: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    post = loop._posts["hall"]
+    offer_frame(post)
+    whole = time.time
+    monkeypatch.setattr(time, "time", lambda: whole() - 3600)
+
+    def is_noticed() -> bool:
+        offer_frame(post)
+        return "no result" in (post.status().error or "")
+
+    wait_for(is_noticed, 10)
+    assert post.status().since <= time.time()
+
+
+def test_a_hang_is_noticed_in_time_also_after_a_long_one(loop: Watcher) -> None:
+    post = loop._posts["hall"]
+    offer_frame(post)
+    post.camera._since_mono -= 3600
+    post._took_s = 600.0
+    for owed_s, is_stalled in ((30, False), (61, True)):
+        post._owed_since = time.monotonic() - owed_s
+        offer_frame(post)
+        assert ("no result" in (post.status().error or "")) is is_stalled
+
+
 def test_what_was_owed_before_a_camera_was_away_does_not_count(
     loop: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post = loop._posts["hall"]
     post._owed_since = time.monotonic() - 3600
-    post.camera._offer(Frame(time.time(), "pts", time.monotonic(), (4, 4), lambda: pytest.fail("looked at")))
+    offer_frame(post)
     assert post.status().state == "live"

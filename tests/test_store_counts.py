@@ -91,6 +91,15 @@ def test_bins_begin_where_their_length_divides_the_time(store: Store) -> None:
     assert list(found.observed) == [NOON + 60, NOON + 120]
 
 
+def test_a_time_within_a_bin_is_answered_with_that_bin(store: Store) -> None:
+    """As the last hour at half past, where bins are an hour long and the newest is not over."""
+    store.add_bin(make_bin(NOON, 1.0, {"person": (1, 1.5, 2)}, seconds=3600))
+    found = ask(store, start=NOON + 1800, end=NOON + 5400)
+    assert (found.seconds, found.observed) == (3600, {NOON: 1.0, NOON + 3600: 0.0})
+    assert found.series["person"][0] == CountPoint(NOON, 1.0, 1, 1.5, 2)
+    assert ask(store, start=NOON + 3600, end=NOON + 3720).observed == {NOON + 3600: 0.0, NOON + 3660: 0.0}
+
+
 def test_a_zone_has_gaps_before_it_was_drawn(store: Store) -> None:
     for minute in range(2):
         store.add_bin(watching(make_bin(NOON + minute * 60), {PICTURE: 1.0}))

@@ -183,16 +183,22 @@ def on_grid(connection: Connection, query: _Query) -> _Query:
     A bin belongs to the one in which it begins; where the length of bins was changed to one that is no
     multiple, it may reach over by less than its own length.
     """
+    start, of_camera = math.floor(query.start), ObservationRow.camera == query.camera
+    # The bin in which the time begins may be the only one that is kept of it.
+    newest_before = select(func.max(ObservationRow.start_time)).where(
+        of_camera, ObservationRow.start_time <= start
+    )
     longest = connection.execute(
         select(func.max(ObservationRow.seconds)).where(
-            ObservationRow.camera == query.camera,
-            ObservationRow.start_time >= math.floor(query.start),
-            ObservationRow.start_time < query.end,
+            of_camera,
+            ObservationRow.start_time >= func.coalesce(newest_before.scalar_subquery(), start),
+            ObservationRow.start_time < math.ceil(query.end),
+            ObservationRow.start_time + ObservationRow.seconds > start,
         )
     ).scalar_one()
     seconds = math.ceil(query.seconds / (longest or 1)) * (longest or 1)
-    start = math.floor(query.start / seconds) * seconds
-    return replace(query, seconds=seconds, start=start, end=math.ceil(query.end / seconds) * seconds)
+    first, last = math.floor(query.start / seconds), math.ceil(query.end / seconds)
+    return replace(query, seconds=seconds, start=first * seconds, end=last * seconds)
 
 
 def count_labels(connection: Connection, query: CountQuery) -> list[str]:

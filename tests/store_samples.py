@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import text
+
 from densewatch.records import Bin, CountBin, Event, LineBin, Observation
 from densewatch.store.store import Store
 
@@ -67,3 +69,9 @@ def make_bin(
             for label, (entered, left) in (lines or {}).items()
         ),
     )
+
+
+def rows(store: Store, table: str) -> int:
+    """Return how many rows a table has."""
+    with store._database.reading() as connection:
+        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())

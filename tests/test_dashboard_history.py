@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from dashboard import Visitor, chromium, dashboard, visitor
 from densewatch.live.settings import LineSettings
-from densewatch.records import Bin, Event, LineBin, Observation
+from densewatch.records import Bin, Event, LineBin, Observation, Subject
 from densewatch.server.service import Service
 from fake_service import fake_site
 
@@ -84,7 +85,10 @@ def test_crossings_are_bars_and_any_time_can_be_chosen(browser: Browser, tmp_pat
         for number in range(24):
             start = monday + number * 3600
             line = LineBin("hall", "gate", "person", start, 60, number % 5, number % 3, 1.0)
-            service.store.add_bin(Bin(Observation("hall", start, 60, 1.0), lines=(line,)))
+            # From noon on, a model that knows helmets.
+            lines = (line, replace(line, label="helmet")) if number >= 10 else (line,)
+            subject = Subject(("line", "gate"), frozenset(line.label for line in lines))
+            service.store.add_bin(Bin(Observation("hall", start, 60, 1.0, {subject: 1.0}), lines=lines))
         page = visiting.sign_in()
         visiting.go("history?camera=hall&line=gate", "History")
         expect(page.get_by_text("Nothing was seen.")).to_be_visible()
@@ -96,7 +100,7 @@ def test_crossings_are_bars_and_any_time_can_be_chosen(browser: Browser, tmp_pat
         expect(page.get_by_role("button", name="person")).to_be_visible()
         page.get_by_text("The same as a table").click()
         row = page.locator("tr:not(.no-data)", has_text="21/09/2026, 06:00")
-        expect(row).to_contain_text("4 in, 1 out")
+        expect(row.locator("td")).to_have_text(["no data", "4 in, 1 out", "10 %"])
         visiting.shot("crossings")
         page.reload()
         expect(page.get_by_label("From", exact=True)).to_have_value("2026-09-21T02:00")

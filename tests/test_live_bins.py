@@ -42,7 +42,7 @@ class Counter:
 
     def __init__(self, seconds: int = 60) -> None:
         self.clock = Clock()
-        self.bins = Bins("door", settings("a", "b"), seconds, self.clock)
+        self.bins = Bins("door", settings("a", "b"), NAMES, seconds, self.clock)
         self.out: list[Bin] = []
 
     def at(
@@ -229,6 +229,17 @@ def test_a_class_was_not_watched_while_it_did_not_count() -> None:
         assert watched(bin, ("zone", zone), "person") == pytest.approx(1)
         assert watched(bin, ("zone", zone), "car") == pytest.approx(0.5)
         assert watched(bin, ("zone", zone), "dog") == 0
+
+
+def test_where_all_classes_count_those_of_the_model_do() -> None:
+    counter = Counter()
+    for second in range(61):
+        counter.at(second, {"person": 1}, {"a": {}, "b": {}})
+    (bin,) = counter.out
+    for zone in (None, "a"):
+        for label in NAMES:
+            assert watched(bin, ("zone", zone), label) == pytest.approx(1)
+        assert watched(bin, ("zone", zone), "helmet") == 0
 
 
 def test_crossings_are_in_the_bin_of_their_frame() -> None:

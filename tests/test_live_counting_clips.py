@@ -37,7 +37,9 @@ def count(
     """Count persons; the settings have one line, `gate`."""
     analysis = Analysis("door", settings, names)
     bins: list[Bin] = []
-    recorder = Recorder("door", settings, bin_seconds=3600, on_event=lambda _: None, on_bin=bins.append)
+    recorder = Recorder(
+        "door", settings, names, bin_seconds=3600, on_event=lambda _: None, on_bin=bins.append
+    )
     numbers: set[int] = set()
     for time, found in frames:
         analysed = analysis.update(found, time)

@@ -25,7 +25,7 @@ class Desk:
         self.bins: list[Bin] = []
         self.analysis = Analysis("door", settings, NAMES)
         self.recorder = Recorder(
-            "door", settings, bin_seconds=10, on_event=self.events.append, on_bin=self.bins.append
+            "door", settings, NAMES, bin_seconds=10, on_event=self.events.append, on_bin=self.bins.append
         )
 
     def play(self, walkers: list[Walker], seconds: float, fps: float = 10, start: float = 0) -> None:

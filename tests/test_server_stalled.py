@@ -11,6 +11,7 @@ import pytest
 
 from densewatch.live.frames import Frame
 from densewatch.live.policy import SourcePolicy
+from densewatch.live.post import Post
 from densewatch.live.settings import CameraSettings
 from densewatch.live.watcher import Listeners, Watcher
 from densewatch.runtime.detector import Detector, load
@@ -44,6 +45,11 @@ def detecting(monkeypatch: pytest.MonkeyPatch, before: Callable[[], object]) -> 
         return whole(self, source, **settings)
 
     monkeypatch.setattr(Detector, "detect", detect)
+
+
+def offer_frame(post: Post) -> None:
+    """Let a frame come that nobody looks at."""
+    post.camera._offer(Frame(time.time(), "pts", time.monotonic(), (4, 4), lambda: pytest.fail("looked at")))
 
 
 @pytest.mark.parametrize("from_the_start", [True, False])
@@ -83,24 +89,46 @@ def test_a_detector_that_hangs_is_no_live_camera(loop: Watcher, monkeypatch: pyt
     go_on.set()
 
 
-def stays_live(loop: Watcher) -> None:
-    wait_for(lambda: loop.latest("hall"), 20)
-    until = time.monotonic() + 1.5
-    while time.monotonic() < until:
-        assert loop.statuses()["hall"].state == "live"
-        time.sleep(0.05)
-
-
-def test_a_detector_that_is_slow_goes_on(loop: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_long_a_slow_detector_takes_is_learnt(loop: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
     detecting(monkeypatch, lambda: time.sleep(0.5))
     loop.start()
-    stays_live(loop)
+    wait_for(lambda: loop._posts["hall"]._took_s >= 0.5, 20)
 
 
 def test_few_frames_a_second_by_choice_are_no_stall(loop: Watcher) -> None:
-    loop.replace("hall", SETTINGS.model_copy(update={"max_fps": 0.5}))
+    few = {"max_fps": 0.4, "stalled_after_s": 1, "max_age_ms": 1000}
+    loop.replace("hall", SETTINGS.model_copy(update=few))
     loop.start()
-    stays_live(loop)
+    wait_for(lambda: loop.latest("hall"), 20)
+    until = time.monotonic() + 2.4
+    while time.monotonic() < until:
+        assert "no result" not in (loop.statuses()["hall"].error or "")
+        time.sleep(0.05)
+
+
+def test_a_clock_that_was_set_back_hides_no_stall(loop: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    post = loop._posts["hall"]
+    offer_frame(post)
+    whole = time.time
+    monkeypatch.setattr(time, "time", lambda: whole() - 3600)
+
+    def is_noticed() -> bool:
+        offer_frame(post)
+        return "no result" in (post.status().error or "")
+
+    wait_for(is_noticed, 10)
+    assert post.status().since <= time.time()
+
+
+def test_a_slow_detector_goes_on_and_a_hang_after_a_long_one_is_noticed_in_time(loop: Watcher) -> None:
+    post = loop._posts["hall"]
+    offer_frame(post)
+    post.camera._since_mono -= 3600
+    post._took_s = 600.0
+    for owed_s, is_stalled in ((30, False), (61, True)):
+        post._owed_since = time.monotonic() - owed_s
+        offer_frame(post)
+        assert ("no result" in (post.status().error or "")) is is_stalled
 
 
 def test_what_was_owed_before_a_camera_was_away_does_not_count(
@@ -108,5 +136,5 @@ def test_what_was_owed_before_a_camera_was_away_does_not_count(
 ) -> None:
     post = loop._posts["hall"]
     post._owed_since = time.monotonic() - 3600
-    post.camera._offer(Frame(time.time(), "pts", time.monotonic(), (4, 4), lambda: pytest.fail("looked at")))
+    offer_frame(post)
     assert post.status().state == "live"

@@ -51,7 +51,7 @@ def test_counts(store: Store, format: Format) -> None:
 
 
 def test_what_was_not_watched_has_no_numbers(store: Store) -> None:
-    watches: list[Watched] = [{}, {Subject(("zone", "till"), ("person",)): 0.5}]
+    watches: list[Watched] = [{}, {Subject(("zone", "till"), frozenset({"person"})): 0.5}]
     for minute, watched in enumerate(watches):
         part = make_bin(NOON + minute * 60)
         observation = replace(part.observation, watched=watched)

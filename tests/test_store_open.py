@@ -6,15 +6,20 @@ import sqlite3
 import stat
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
-from densewatch.store import database
+from densewatch.records import Subject
+from densewatch.store import database, migrations
 from densewatch.store.counts import CountPoint, CountQuery, CrossingPoint, CrossingQuery
 from densewatch.store.errors import StoreError
 from densewatch.store.schema import Base
@@ -49,21 +54,44 @@ def test_a_store_opens_again_with_all_that_was_in_it(open_store: OpenStore) -> N
     assert open_store().event("one") is not None
 
 
-def test_an_older_store_is_brought_up_to_date_and_read_as_ever(open_store: OpenStore, url: str) -> None:
-    old = open_store()
-    old.add_bin(make_bin(NOON, 0.5, {"person": (1, 1.5, 2)}, zone="till", lines={"person": (1, 2)}))
-    old.close()
+@contextmanager
+def old_tables(url: str, revision: str) -> Iterator[Connection]:
+    """Make the tables of an older densewatch, and give a connection to fill them."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     engine = create_engine(url)
     with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE observations DROP COLUMN watched"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        yield connection
     engine.dispose()
+
+
+def test_an_older_store_is_brought_up_to_date_and_read_as_ever(open_store: OpenStore, url: str) -> None:
+    with old_tables(url, "0001") as connection:
+        for row in (
+            f"observations VALUES ('door', {NOON}, 60, 0.5)",
+            f"count_bins VALUES ('door', {NOON}, 60, 'till', 'person', 1, 1.5, 2)",
+            f"line_bins VALUES ('door', {NOON}, 60, 'gate', 'person', 1, 2)",
+        ):
+            connection.execute(text(f"INSERT INTO {row}"))
     store = open_store()
     query = CountQuery("door", NOON, NOON + 60, 60, zone="till")
     assert store.counts(query).series["person"] == (CountPoint(NOON, 0.5, 1, 1.5, 2),)
     assert store.counts(replace(query, zone="other")).observed == {NOON: 0.5}
     crossings = store.crossings(CrossingQuery("door", "gate", NOON, NOON + 60, 60))
     assert crossings.series["person"] == (CrossingPoint(NOON, 0.5, 1, 2),)
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+    # What is written now is kept with what was watched, also where a bin is the rest of an old one.
+    part = make_bin(NOON + 60, 1.0, zone="till")
+    watched = {Subject(("zone", "till"), frozenset({"person"})): 1.0}
+    store.add_bin(replace(part, observation=replace(part.observation, watched=watched)))
+    assert store.counts(replace(query, zone="other", end=NOON + 120)).observed == {NOON: 0.5, NOON + 60: 0.0}
+    store.add_bin(make_bin(NOON, 0.5, {"person": (3, 3.5, 4)}, zone="till"))
+    assert store.counts(query).series["person"] == (CountPoint(NOON, 1.0, 1, 2.5, 4),)
 
 
 def test_who_reads_sees_one_state(store: Store) -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
-from densewatch.records import Event
+from densewatch.records import Event, Subject
 from densewatch.store.audit import FAILED_SIGN_IN
 from densewatch.store.counts import CountQuery
 from densewatch.store.events import EventQuery
 from densewatch.store.retention import DAY_S, Retention
 from densewatch.store.store import Store
-from store_samples import NOON, Clock, make_bin, make_event
+from densewatch.store.watched import delete_unused, ids_of
+from store_samples import NOON, Clock, make_bin, make_event, rows
 
 pytest_plugins = ["store_fixtures"]
 
@@ -59,11 +59,6 @@ def days_counted(store: Store) -> int:
     return sum(share > 0 for share in found.observed.values())
 
 
-def rows(store: Store, table: str) -> int:
-    with store._database.reading() as connection:
-        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
-
-
 def test_without_limits_all_stays(store: Store) -> None:
     add_days(store, 5, b"picture")
     clean(store)
@@ -81,6 +76,35 @@ def test_ages_are_apart(store: Store) -> None:
     assert stored is not None
     assert not stored.has_snapshot
     assert store.snapshot("day2") == b"picture"
+
+
+def test_what_was_watched_goes_with_the_last_bin_of_it(store: Store) -> None:
+    for day, zones in enumerate((["a"], ["a"], ["b"], ["a", "b"])):
+        part = make_bin(NOON - day * int(DAY_S))
+        watched = {Subject(("zone", zone), frozenset({"person"})): 1.0 for zone in zones}
+        store.add_bin(replace(part, observation=replace(part.observation, watched=watched)))
+    left = []
+    for days in (3.5, 2.5, 1.5, 0.5):
+        clean(store, counts_days=days)
+        left.append(rows(store, "watched"))
+    assert left == [3, 2, 1, 1]
+    clean(store, counts_days=-1.0)
+    assert rows(store, "watched") == 0
+
+
+def test_what_is_about_to_be_written_keeps_what_was_watched(store: Store) -> None:
+    database = store._database
+    if database.is_sqlite:
+        pytest.skip("in SQLite only one writes at a time")
+    with database.writing() as connection:
+        ids_of(database, connection, ["[]"])
+    with database.writing() as writer, database.writing() as cleaner:
+        ids_of(database, writer, ["[]"])
+        delete_unused(cleaner)
+    assert rows(store, "watched") == 1
+    with database.writing() as cleaner:
+        delete_unused(cleaner)
+    assert rows(store, "watched") == 0
 
 
 def test_it_goes_in_pieces(store: Store) -> None:

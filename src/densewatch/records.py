@@ -58,15 +58,12 @@ class Subject:
 
     Attributes:
         place: where.
-        only: names of the classes that count there; None is all.
+        labels: names of the classes that count there. They are named also where all of the model's count:
+            nobody watched for a class that only a later model knows.
     """
 
     place: Place
-    only: tuple[str, ...] | None = None
-
-    def counts(self, label: str) -> bool:
-        """Return whether a class counts."""
-        return self.only is None or label in self.only
+    labels: frozenset[str]
 
 
 Watched = Mapping[Subject, float]
@@ -107,7 +104,7 @@ def share_of(watched: Watched | None, place: Place, label: str | None) -> float:
     return sum(
         share
         for subject, share in watched.items()
-        if subject.place == place and (label is None or subject.counts(label))
+        if subject.place == place and (label is None or label in subject.labels)
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from densewatch.live.clock import Clock
@@ -54,16 +54,20 @@ class Bins:
     speaks for the zones, lines and classes of its moment: before they were drawn, nobody watched them.
     """
 
-    def __init__(self, camera: str, settings: CameraSettings, seconds: int, clock: Clock) -> None:
+    def __init__(
+        self, camera: str, settings: CameraSettings, names: Sequence[str], seconds: int, clock: Clock
+    ) -> None:
         """Begin; the first bin is that of the first frame or tick.
 
         Args:
             camera: the camera's id.
             settings: the camera's.
+            names: class names of the detector; all of them count where settings name none.
             seconds: length of a bin.
             clock: the camera's, already at the frame that is added.
         """
         self._camera = camera
+        self._names = frozenset(names)
         self._seconds = seconds
         self._clock = clock
         self._open: _Open | None = None
@@ -75,7 +79,7 @@ class Bins:
 
     def replace(self, settings: CameraSettings) -> None:
         """Take over new settings; they hold from the next frame on."""
-        self._subjects = _subjects(settings)
+        self._subjects = _subjects(settings, self._names)
 
     def add(self, result: FrameResult) -> list[Bin]:
         """Go on to a frame and return the bins that are over with it."""
@@ -174,7 +178,7 @@ class Bins:
         """Return whether the last frame speaks for a class in a zone."""
         zone, label = counted
         subject = self._watching.get(("zone", zone))
-        return subject is not None and subject.counts(label)
+        return subject is not None and label in subject.labels
 
     def _cross(self, result: FrameResult) -> None:
         for crossing in result.crossings:
@@ -207,14 +211,13 @@ class Bins:
         return Bin(whole, tuple(counts), tuple(lines))
 
 
-def _subjects(settings: CameraSettings) -> dict[Place, Subject]:
+def _subjects(settings: CameraSettings, names: frozenset[str]) -> dict[Place, Subject]:
     """Return what is watched with these settings; zones and lines count the camera's classes or their own."""
-    parts: dict[Place, tuple[str, ...] | None] = {("zone", None): settings.only}
-    parts |= {("zone", id): zone.only or settings.only for id, zone in settings.zones.items()}
-    parts |= {("line", id): line.only or settings.only for id, line in settings.lines.items()}
-    return {
-        place: Subject(place, None if only is None else tuple(sorted(only))) for place, only in parts.items()
-    }
+    labels = frozenset(settings.only or names)
+    parts: dict[Place, tuple[str, ...] | None] = {("zone", None): None}
+    parts |= {("zone", id): zone.only for id, zone in settings.zones.items()}
+    parts |= {("line", id): line.only for id, line in settings.lines.items()}
+    return {place: Subject(place, frozenset(only) if only else labels) for place, only in parts.items()}
 
 
 def _watched_s(bin: _Open, counted: _Counted) -> float:

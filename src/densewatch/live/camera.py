@@ -26,10 +26,15 @@ _JOIN_S = 5.0
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """How a source is; the fields are those of `CameraStatus`."""
+    """How a source is; the fields are those of `CameraStatus`.
+
+    Attributes:
+        since_mono: `since` on the monotonic clock, which nobody sets.
+    """
 
     state: CameraState
     since: float
+    since_mono: float
     address: str
     error: str | None
     size: tuple[int, int] | None
@@ -78,7 +83,7 @@ class Camera:
         self._slot: Frame | None = None
         self._source: FrameSource | None = None
         self._state: CameraState = "connecting"
-        self._since = time.time()
+        self._since, self._since_mono = time.time(), time.monotonic()
         self._error: str | None = None
         self._size: tuple[int, int] | None = None
         self._frame_at = 0.0
@@ -126,15 +131,16 @@ class Camera:
     def status(self) -> SourceStatus:
         """Return how the source is now."""
         with self._changed:
-            state, since = self._state, self._since
-            silent_s = time.monotonic() - self._frame_at
-            if state == "live" and self.live and silent_s > self._settings.stalled_after_s:
-                state = "stalled"
-                since = time.time() - silent_s + self._settings.stalled_after_s
+            state, since, since_mono = self._state, self._since, self._since_mono
+            now = time.monotonic()
+            stalled_at = self._frame_at + self._settings.stalled_after_s
+            if state == "live" and self.live and now > stalled_at:
+                state, since, since_mono = "stalled", time.time() - (now - stalled_at), stalled_at
             broken = 0 if self._source is None else self._source.broken
             return SourceStatus(
                 state=state,
                 since=since,
+                since_mono=since_mono,
                 address=self._address,
                 error="no picture has come for a while" if state == "stalled" else self._error,
                 size=self._size,
@@ -220,7 +226,7 @@ class Camera:
         with self._changed:
             news = (state, error) != (self._state, self._error)
             if state != self._state:
-                self._since = time.time()
+                self._since, self._since_mono = time.time(), time.monotonic()
             self._state, self._error = state, error
         if news:
             level = logging.WARNING if error else logging.INFO

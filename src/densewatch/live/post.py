@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_MOST_PATIENCE_S = 60.0  # with a detector that is slow: one that hung and came back may hang again
+
 
 class Post:
     """A camera and all that the loop remembers of it. One frame at a time: who sets `busy` may look at it.
@@ -66,6 +68,7 @@ class Post:
         self._recorder = Recorder(
             id,
             settings,
+            detector.names,
             bin_seconds=bin_seconds,
             on_event=listeners.on_event,
             on_bin=listeners.on_bin,
@@ -250,10 +253,11 @@ class Post:
         if source.state != "live" or not self.camera.live or not begun:
             return source
         # What is owed from before the camera was away does not count.
-        owed_s = min(time.monotonic() - min(begun), time.time() - source.since)
+        owed_s = time.monotonic() - max(min(begun), source.since_mono)
         settings = self.settings
         # A detector that is slow but goes on has not stalled: it may take twice as long as the last time.
-        over_s = owed_s - max(settings.stalled_after_s, settings.max_age_ms / 1000, 2 * self._took_s)
+        patience_s = min(2 * self._took_s, _MOST_PATIENCE_S)
+        over_s = owed_s - max(settings.stalled_after_s, settings.max_age_ms / 1000, patience_s)
         if over_s <= 0:
             return source
         error = self._failure or "frames come, but the detector has given no result of them for a while"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from densewatch.live.bins import Bins
 from densewatch.live.clock import Clock
@@ -19,6 +19,7 @@ class Recorder:
         self,
         camera: str,
         settings: CameraSettings,
+        names: Sequence[str],
         *,
         bin_seconds: int,
         on_event: Callable[[Event], None],
@@ -29,13 +30,14 @@ class Recorder:
         Args:
             camera: the camera's id.
             settings: the camera's.
+            names: class names of the detector.
             bin_seconds: length of a time bin.
             on_event: gets each event when it begins and when it ends.
             on_bin: gets each bin once it is over.
         """
         self._clock = Clock()
         self._events = Events(camera, settings, self._clock, on_event)
-        self._bins = Bins(camera, settings, bin_seconds, self._clock)
+        self._bins = Bins(camera, settings, names, bin_seconds, self._clock)
         self._on_bin = on_bin
 
     def replace(self, settings: CameraSettings) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, delete, insert, select, tuple_
 
 from densewatch.records import Bin, CountBin, LineBin, Observation, share_of
-from densewatch.store.schema import WHOLE_PICTURE, CountBinRow, LineBinRow, ObservationRow
-from densewatch.store.watched import from_text, merge_watched, to_text
+from densewatch.store.database import Database
+from densewatch.store.schema import WHOLE_PICTURE, CountBinRow, LineBinRow, ObservationRow, WatchedRow
+from densewatch.store.watched import from_text, ids_of, merge_watched, to_text
 
 Key = tuple[str, int, int]
 """Camera, start time and length of a bin."""
@@ -102,7 +103,7 @@ def key_of(part: Bin) -> Key:
     return part.observation.camera, part.observation.start_time, part.observation.seconds
 
 
-def write_bins(connection: Connection, bins: Iterable[Bin]) -> None:
+def write_bins(database: Database, connection: Connection, bins: Iterable[Bin]) -> None:
     """Write bins; one that is there already is merged with what comes.
 
     Raises:
@@ -124,13 +125,15 @@ def write_bins(connection: Connection, bins: Iterable[Bin]) -> None:
         new[key] = merge_bins(_read_bin(connection, key), new[key])
         # Its rows go with it.
         connection.execute(delete(ObservationRow).where(_KEY.in_([key])))
-    _insert(connection, new.values())
+    _insert(database, connection, new.values())
 
 
 def _read_bin(connection: Connection, key: Key) -> Bin:
     camera, start_time, seconds = key
-    observed, watched = connection.execute(
-        select(ObservationRow.observed, ObservationRow.watched).where(_KEY.in_([key]))
+    observed, text = connection.execute(
+        select(ObservationRow.observed, WatchedRow.text)
+        .outerjoin_from(ObservationRow, WatchedRow)
+        .where(_KEY.in_([key]))
     ).one()
     counts = connection.execute(
         select(
@@ -143,7 +146,7 @@ def _read_bin(connection: Connection, key: Key) -> Bin:
         )
     )
     return Bin(
-        Observation(camera, start_time, seconds, observed, from_text(watched)),
+        Observation(camera, start_time, seconds, observed, None if text is None else from_text(text)),
         tuple(
             CountBin(camera, zone or None, label, start_time, seconds, minimum, mean, maximum, observed)
             for zone, label, minimum, mean, maximum in counts
@@ -155,12 +158,22 @@ def _read_bin(connection: Connection, key: Key) -> Bin:
     )
 
 
-def _insert(connection: Connection, bins: Iterable[Bin]) -> None:
+def _watched_ids(database: Database, connection: Connection, bins: Iterable[Bin]) -> dict[Key, int]:
+    """Return under which number it is kept what each bin watched, where that is known."""
+    texts = {
+        key_of(part): to_text(watched) for part in bins if (watched := part.observation.watched) is not None
+    }
+    ids = ids_of(database, connection, set(texts.values()))
+    return {key: ids[text] for key, text in texts.items()}
+
+
+def _insert(database: Database, connection: Connection, bins: Collection[Bin]) -> None:
+    watched_ids = _watched_ids(database, connection, bins)
     observations, counts, lines = [], [], []
     for part in bins:
         camera, start_time, seconds = key_of(part)
         key = {"camera": camera, "start_time": start_time, "seconds": seconds}
-        watched = to_text(part.observation.watched)
+        watched = watched_ids.get(key_of(part))
         observations.append({**key, "observed": part.observation.observed, "watched": watched})
         counts += [
             {

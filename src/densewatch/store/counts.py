@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from densewatch.records import Place, share_of
+from densewatch.records import Place, Watched, share_of
 from densewatch.store.database import Database, check_text
-from densewatch.store.schema import WHOLE_PICTURE, CountBinRow, LineBinRow, ObservationRow
+from densewatch.store.schema import WHOLE_PICTURE, CountBinRow, LineBinRow, ObservationRow, WatchedRow
 from densewatch.store.watched import from_text
 
 MAX_BINS = 5000
@@ -183,16 +183,22 @@ def on_grid(connection: Connection, query: _Query) -> _Query:
     A bin belongs to the one in which it begins; where the length of bins was changed to one that is no
     multiple, it may reach over by less than its own length.
     """
+    start, of_camera = math.floor(query.start), ObservationRow.camera == query.camera
+    # The bin in which the time begins may be the only one that is kept of it.
+    newest_before = select(func.max(ObservationRow.start_time)).where(
+        of_camera, ObservationRow.start_time <= start
+    )
     longest = connection.execute(
         select(func.max(ObservationRow.seconds)).where(
-            ObservationRow.camera == query.camera,
-            ObservationRow.start_time >= math.floor(query.start),
-            ObservationRow.start_time < query.end,
+            of_camera,
+            ObservationRow.start_time >= func.coalesce(newest_before.scalar_subquery(), start),
+            ObservationRow.start_time < math.ceil(query.end),
+            ObservationRow.start_time + ObservationRow.seconds > start,
         )
     ).scalar_one()
     seconds = math.ceil(query.seconds / (longest or 1)) * (longest or 1)
-    start = math.floor(query.start / seconds) * seconds
-    return replace(query, seconds=seconds, start=start, end=math.ceil(query.end / seconds) * seconds)
+    first, last = math.floor(query.start / seconds), math.ceil(query.end / seconds)
+    return replace(query, seconds=seconds, start=first * seconds, end=last * seconds)
 
 
 def count_labels(connection: Connection, query: CountQuery) -> list[str]:
@@ -318,27 +324,34 @@ class _Seen:
         self._grid = range(int(query.start), int(query.end), query.seconds)
         bucket = _bucket(ObservationRow.start_time, query.seconds)
         observed_s = func.sum(ObservationRow.observed * ObservationRow.seconds)
-        # There are as many texts as changes of zones and lines, and hardly ever two in one bin of the grid.
+        wanted = and_(
+            ObservationRow.camera == query.camera,
+            ObservationRow.start_time >= int(query.start),
+            ObservationRow.start_time < int(query.end),
+            ObservationRow.observed > 0,
+        )
+        # As many were watched as there are changes of zones and lines: hardly ever two in a bin of the grid.
         self._rows = connection.execute(
             select(bucket, ObservationRow.watched, observed_s, func.count())
-            .where(
-                ObservationRow.camera == query.camera,
-                ObservationRow.start_time >= int(query.start),
-                ObservationRow.start_time < int(query.end),
-                ObservationRow.observed > 0,
-            )
+            .where(wanted)
             .group_by("bucket", ObservationRow.watched)
         ).all()
-        self._watched = {text: from_text(text) for _, text, _, _ in self._rows}
+        texts = connection.execute(
+            select(WatchedRow.id, WatchedRow.text).where(
+                WatchedRow.id.in_(select(ObservationRow.watched).where(wanted))
+            )
+        )
+        self._watched: dict[int | None, Watched | None] = {None: None}
+        self._watched |= {id: from_text(text) for id, text in texts}
         self._known: dict[tuple[float, ...], dict[int, _Looked]] = {}
 
-    def share(self, watched: str | None, label: str | None) -> float:
-        """Return for how much of the observed time of bins with this text a class was watched."""
+    def share(self, watched: int | None, label: str | None) -> float:
+        """Return for how much of the observed time of bins that watched this a class was watched."""
         return share_of(self._watched[watched], self._place, label or None)
 
     def of(self, label: str | None) -> dict[int, _Looked]:
         """Return for how long a class was watched, by bin of the grid; None is whatever counted there."""
-        shares = {text: self.share(text, label) for text in self._watched}
+        shares = {watched: self.share(watched, label) for watched in self._watched}
         # Most classes are watched like all others: that is added up once.
         key = tuple(shares.values())
         if key not in self._known:
@@ -349,12 +362,12 @@ class _Seen:
         """Return `of` as shares of the bins of the grid."""
         return {start: min(1.0, looked.seconds / self._seconds) for start, looked in self.of(label).items()}
 
-    def _sum(self, shares: Mapping[str | None, float]) -> dict[int, _Looked]:
+    def _sum(self, shares: Mapping[int | None, float]) -> dict[int, _Looked]:
         found = dict.fromkeys(self._grid, _Looked())
-        for start, text, observed_s, bins in self._rows:
-            if shares[text] > 0:
+        for start, watched, observed_s, bins in self._rows:
+            if (share := shares[watched]) > 0:
                 before = found[int(start)]
-                found[int(start)] = _Looked(before.seconds + observed_s * shares[text], before.bins + bins)
+                found[int(start)] = _Looked(before.seconds + observed_s * share, before.bins + bins)
         return found
 
 

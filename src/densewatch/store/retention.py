@@ -16,6 +16,7 @@ from densewatch.store.database import Database
 from densewatch.store.events import delete_events
 from densewatch.store.schema import AuditRow, EventRow, ObservationRow, WriterRow
 from densewatch.store.snapshots import Snapshots, is_event_id
+from densewatch.store.watched import delete_unused
 
 DAY_S = 86400.0
 MAX_AUDIT_ROWS = 100_000
@@ -169,7 +170,10 @@ class Cleaner:
         if before is not None:
             oldest = oldest.where(ObservationRow.start_time < before)
         with self._database.writing() as connection:
-            return bool(connection.execute(delete(ObservationRow).where(tuple_(*key).in_(oldest))).rowcount)
+            deleted = connection.execute(delete(ObservationRow).where(tuple_(*key).in_(oldest))).rowcount
+            if deleted:
+                delete_unused(connection)
+        return deleted > 0
 
     def _small_tables(self) -> None:
         Accounts(self._database, clock=self._clock).purge_expired()

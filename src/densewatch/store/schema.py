@@ -76,12 +76,24 @@ class EventRow(Base):
     )
 
 
+class WatchedRow(Base):
+    """What was watched in time bins, see `watched.to_text`; `digest` is the SHA-256 of the text.
+
+    It is the same bin for bin, and often camera for camera, until somebody draws: a bin has a number, and
+    the text of many zones and classes is kept once.
+    """
+
+    __tablename__ = "watched"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    text: Mapped[str] = mapped_column(Text)
+
+
 class ObservationRow(Base):
     """How much of a time bin a camera delivered; a bin without a row here was not observed.
 
-    `watched` says what was watched of that, see `watched.to_text`. It is one text and not rows of its own: it
-    is the same bin for bin until somebody draws, it is written and deleted with its bin, and a camera of
-    twenty zones would need as many rows a minute. NULL, as in bins of before it was kept, is not known.
+    `watched` says what was watched of that. NULL, as in bins of before it was kept, is not known.
     """
 
     __tablename__ = "observations"
@@ -90,9 +102,18 @@ class ObservationRow(Base):
     start_time: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     seconds: Mapped[int] = mapped_column(Integer, primary_key=True)
     observed: Mapped[float] = mapped_column(Double)
-    watched: Mapped[str | None] = mapped_column(Text)
+    watched: Mapped[int | None] = mapped_column(ForeignKey("watched.id"))
 
-    __table_args__ = (Index("ix_observations_start_time", "start_time"), {"sqlite_with_rowid": False})
+    __table_args__ = (
+        Index("ix_observations_start_time", "start_time"),
+        Index(
+            "ix_observations_watched",
+            "watched",
+            sqlite_where=text("watched IS NOT NULL"),
+            postgresql_where=text("watched IS NOT NULL"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
 
 
 def _of_observation() -> ForeignKeyConstraint:

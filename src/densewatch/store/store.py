@@ -136,7 +136,7 @@ class Store:
         """
         with self._database.writing() as connection:
             if mark is None or self._is_new(connection, mark):
-                write_bins(connection, bins)
+                write_bins(self._database, connection, bins)
                 write_events(self._database, connection, self._snapshots, events)
 
     def _is_new(self, connection: Connection, mark: Mark) -> bool:

@@ -6,14 +6,20 @@
 import { h } from "../dom.js";
 import { localTime, utc } from "../times.js";
 
-/** @param {number | null} value */
-export function bare(value) {
-  return value === null ? "–" : String(value);
-}
-
-/** @param {number | null} value */
-export function decimal(value) {
-  return value === null ? "–" : value.toFixed(value < 10 ? 2 : 1);
+/**
+ * @param {Record<string, any>} line
+ * @param {number} index of the bin
+ * @param {boolean} isCrossing
+ * @returns {string} the numbers of a class in a bin; one may have none where others have
+ */
+export function valueText(line, index, isCrossing) {
+  if (isCrossing) {
+    const [entered, left] = [line.entered[index], line.left[index]];
+    return entered === null ? "no data" : `${entered} in, ${left} out`;
+  }
+  const mean = line.mean[index];
+  if (mean === null) return "no data";
+  return `${mean.toFixed(mean < 10 ? 2 : 1)} (${line.minimum[index]}–${line.maximum[index]})`;
 }
 
 /**
@@ -53,13 +59,7 @@ export function legend(grid, lines, hidden, isCrossing, onChange) {
     const start = grid.times[index];
     const share = grid.observed[index];
     when.textContent = `${localTime(start, "short")} (${utc(start)}): ${share === 0 ? "no data" : `${Math.round(share * 100)} % observed`}`;
-    for (const { line, value } of rows) {
-      if (share === 0) value.textContent = "no data";
-      else if (isCrossing)
-        value.textContent = `${bare(line.entered[index])} in, ${bare(line.left[index])} out`;
-      else
-        value.textContent = `${decimal(line.mean[index])} (${bare(line.minimum[index])}–${bare(line.maximum[index])})`;
-    }
+    for (const { line, value } of rows) value.textContent = valueText(line, index, isCrossing);
   };
   const element = h(
     "div",

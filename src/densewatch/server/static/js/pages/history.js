@@ -10,7 +10,7 @@ import { errorNote, field, h, select } from "../dom.js";
 import { ask, questionQuery } from "../history-data.js";
 import { hash, noteAddress } from "../router.js";
 import { duration, fromInput, localTime, time, toInput } from "../times.js";
-import { bare, decimal, legend } from "./history-legend.js";
+import { legend, valueText } from "./history-legend.js";
 
 /** @typedef {import("../types.js").Camera} Camera */
 /** @typedef {import("../chart.js").Grid} Grid */
@@ -249,18 +249,13 @@ function dataTable(grid, lines, isCrossing) {
     {},
     ["From", ...lines.map(({ label }) => label), "Observed"].map((text) => h("th", { scope: "col" }, text)),
   );
-  const cell = (/** @type {Record<string, any>} */ line, /** @type {number} */ index) => {
-    if (grid.observed[index] === 0) return "no data";
-    if (isCrossing) return `${bare(line.entered[index])} in, ${bare(line.left[index])} out`;
-    return `${decimal(line.mean[index])} (${bare(line.minimum[index])}–${bare(line.maximum[index])})`;
-  };
   const fill = () =>
     grid.times.map((start, index) =>
       h(
         "tr",
         grid.observed[index] === 0 ? { class: "no-data" } : {},
         h("th", { scope: "row" }, time(start, "short")),
-        lines.map((line) => h("td", {}, cell(line, index))),
+        lines.map((line) => h("td", {}, valueText(line, index, isCrossing))),
         h("td", {}, grid.observed[index] === 0 ? "no data" : `${Math.round(grid.observed[index] * 100)} %`),
       ),
     );

@@ -51,6 +51,28 @@ def seconds_until_over(line: socket.socket) -> float:
     return time.monotonic() - began
 
 
+def seconds_of_trickling(line: socket.socket, byte: bytes) -> float:
+    """Send a byte every 0.1 s until the server ends the connection; return how long that took."""
+    line.settimeout(0.1)
+    began = time.monotonic()
+    while not is_over(line):
+        assert time.monotonic() - began < 10
+        try:
+            line.sendall(byte)
+        except ConnectionError:
+            break
+    return time.monotonic() - began
+
+
+def answer_of(line: socket.socket) -> bytes:
+    answer = b""
+    while not answer.endswith(b"}"):
+        more = line.recv(4096)
+        assert more, "it was closed"
+        answer += more
+    return answer
+
+
 def test_idle_connections_keep_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Uvicorn counts them, and answers 503 to all when there are too many."""
     monkeypatch.setattr("densewatch.server.serve._CONNECTIONS", 20)
@@ -73,15 +95,7 @@ def test_a_head_that_comes_byte_by_byte_does_not_begin_anew(tmp_path: Path, firs
     """Nor does one of a second request, after the first was answered."""
     with server_of(tmp_path, head_seconds=0.6) as (_, where), socket.create_connection(where) as line:
         line.sendall(first)
-        line.settimeout(0.1)
-        began = time.monotonic()
-        while not is_over(line):  # takes 0.1 s
-            assert time.monotonic() - began < 4
-            try:
-                line.sendall(b"G")
-            except ConnectionError:
-                break
-        assert time.monotonic() - began > 0.4
+        assert 0.4 < seconds_of_trickling(line, b"G") < 4
 
 
 def test_requests_that_take_longer_than_a_head_are_answered(tmp_path: Path) -> None:
@@ -100,13 +114,30 @@ def test_a_connection_that_is_used_again_is_kept(tmp_path: Path) -> None:
         line.settimeout(10)
         for _ in range(3):
             line.sendall(HEAD + b"\r\n")
-            answer = b""
-            while not answer.endswith(b'"ok"}'):
-                more = line.recv(4096)
-                assert more, "it was closed"
-                answer += more
-            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert answer_of(line).startswith(b"HTTP/1.1 200 ")
             time.sleep(0.5)  # that long a pause is uvicorn's matter
+
+
+@pytest.mark.parametrize("more", [b"", b"x"])
+def test_the_body_of_a_request_that_was_answered_is_not_waited_for(tmp_path: Path, more: bytes) -> None:
+    """A refusal does not read the body; what trickles in of it later is nobody's."""
+    with server_of(tmp_path, head_seconds=0.6) as (_, where), socket.create_connection(where) as line:
+        line.sendall(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" + more)
+        line.settimeout(10)
+        assert answer_of(line).startswith(b"HTTP/1.1 404 ")
+        assert 0.4 < seconds_of_trickling(line, b"x") < 4
+
+
+def test_the_next_request_after_a_body_that_nobody_read(tmp_path: Path) -> None:
+    """Its head has its own time, whatever the body took."""
+    with server_of(tmp_path, head_seconds=1.5) as (_, where), socket.create_connection(where) as line:
+        line.settimeout(10)
+        for _ in range(2):
+            line.sendall(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\nthe ")
+            assert answer_of(line).startswith(b"HTTP/1.1 404 ")
+            time.sleep(1)
+            line.sendall(b"XX")
+            time.sleep(1)
 
 
 def test_a_handshake_must_come_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,13 +80,15 @@ def bounded_protocol(limits: Limits, lines: Lines) -> type[BoundedProtocol]:
 class BoundedProtocol(H11Protocol):
     """A connection that is closed where its address has too many, or no head of a request comes in time.
 
-    Uvicorn alone would wait for a first request for ever, and answer 503 to all while many wait so.
+    Uvicorn alone would wait for a first request for ever, or for the rest of a body after its answer, and
+    answer 503 to all while many wait so.
     """
 
     lines: ClassVar[Lines]
     head_s: ClassVar[float]
     _held: str | None = None
-    _head_timer: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _timed: type[object] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or close at once."""
@@ -96,12 +98,18 @@ class BoundedProtocol(H11Protocol):
             transport.abort()
             return
         self._held = address
-        self._watch_head()
+        self._watch()
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
         super().data_received(data)
-        self._watch_head()
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:  # the pause before a next request is uvicorn's matter
+            self._watch()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand over to a WebSocket, which this is no longer told of."""
@@ -113,20 +121,27 @@ class BoundedProtocol(H11Protocol):
         self._let_go()
         super().connection_lost(exc)
 
-    def _watch_head(self) -> None:
-        """Let the time run while a head is to come; not anew with each of its bytes."""
-        waits = self.conn.their_state is h11.IDLE and self._held is not None
-        if waits and self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_s, self.transport.abort)
-        elif not waits and self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _watch(self) -> None:
+        """Let the time run while a head is to come, or a body's rest; not anew with each of their bytes."""
+        state = self._awaited()
+        if state is self._timed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timed = state
+        self._timer = None if state is None else self.loop.call_later(self.head_s, self.transport.abort)
+
+    def _awaited(self) -> type[object] | None:
+        """Return the client's state where it has to go on within the time for a head."""
+        theirs = self.conn.their_state
+        is_rest = theirs is h11.SEND_BODY and self.conn.our_state is h11.DONE
+        return theirs if self._held is not None and (theirs is h11.IDLE or is_rest) else None
 
     def _let_go(self) -> None:
         if self._held is not None:
             self.lines.leave(self._held)
         self._held = None
-        self._watch_head()
+        self._watch()
 
 
 def impatient_loop() -> asyncio.AbstractEventLoop:

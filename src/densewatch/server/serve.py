@@ -18,7 +18,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from densewatch.server.app import create_app
-from densewatch.server.connections import BoundedProtocol, Lines, bounded_protocol, impatient_loop
+from densewatch.server.connections import (
+    BoundedProtocol,
+    Door,
+    Lines,
+    accepting_loop,
+    bounded_protocol,
+    impatient_loop,
+    raise_file_limit,
+)
 from densewatch.server.hosts import Hosts, own_names
 from densewatch.server.live_socket import LONGEST_MESSAGE
 from densewatch.server.service import Service
@@ -60,12 +68,12 @@ class Server:
         if settings.tls is not None:
             self._certificate = _certificate(settings, service.site.store.folder)
             self._context = server_context(self._certificate())
-        self._socket = _bind(settings)
+        lines = Lines(service.limits, settings.trusted_proxies)
+        self._socket = _bind(settings, lines)
         app = create_app(service)
         self._hosts: Hosts = app.state.hosts
         self._settings = settings
         self._go_by_certificate()
-        lines = Lines(service.limits, settings.trusted_proxies)
         protocol = bounded_protocol(service.limits, lines)
         self._uvicorn = _Uvicorn(_config(app, settings, self._context, protocol), self._renew_for_ever)
 
@@ -89,6 +97,7 @@ class Server:
         Raises:
             ServeError: the service could not start; the log says why.
         """
+        raise_file_limit()
         try:
             self._uvicorn.run(sockets=[self._socket])
         except SystemExit as error:  # uvicorn's word for a failed start
@@ -215,9 +224,10 @@ class _Uvicorn(uvicorn.Server):
 def _config(
     app: FastAPI, settings: ServerSettings, context: ssl.SSLContext | None, protocol: type[BoundedProtocol]
 ) -> uvicorn.Config:
+    loop = accepting_loop if context is None else impatient_loop
     return uvicorn.Config(
         app,
-        loop="auto" if context is None else f"{impatient_loop.__module__}:{impatient_loop.__name__}",
+        loop=f"{loop.__module__}:{loop.__name__}",
         http=protocol,
         h11_max_incomplete_event_size=_HEADER_BYTES,
         ws="websockets-sansio",
@@ -253,9 +263,9 @@ def _content(certificate: Callable[[], Certificate]) -> tuple[bytes, bytes]:
     return files.certificate.read_bytes(), files.key.read_bytes()
 
 
-def _bind(settings: ServerSettings) -> socket.socket:
+def _bind(settings: ServerSettings, lines: Lines) -> Door:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = Door(lines, family)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -130,7 +130,7 @@ class Server:
         """Serve new certificates as they come: self-made ones in time, given ones when their files change."""
         if self._certificate is None or self._context is None:
             return
-        served = await asyncio.to_thread(_content, self._certificate)
+        served: tuple[bytes, bytes] | None = None
         while True:
             await asyncio.sleep(_RENEW_EVERY_S)
             try:
@@ -139,7 +139,7 @@ class Server:
                     load(self._context, self._certificate())
                     self._go_by_certificate()
                     served = found
-                    _log.info("a new certificate is served")
+                    _log.info("the certificate was read again")
             except (TlsError, OSError) as error:
                 _log.error("the old certificate stays: %s", error)
 

@@ -347,18 +347,27 @@ def test_requests_by_hand(plain: tuple[str, int], request_lines: list[str], stat
     assert answer.startswith(f"HTTP/1.1 {status} ")
 
 
-def test_a_forwarded_address_is_believed_from_proxies_alone(tmp_path: Path) -> None:
+NO_IPV6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+
+
+@pytest.mark.parametrize(
+    ("host", "direct"),
+    [("127.0.0.1", "127.0.0.1"), pytest.param("::", "::ffff:127.0.0.1", marks=NO_IPV6)],
+)
+def test_a_forwarded_address_is_believed_from_proxies_alone(tmp_path: Path, host: str, direct: str) -> None:
     audit = []
-    for number, proxies in enumerate([(), ("127.0.0.0/8",)]):
+    for number, proxies in enumerate([(), ("127.0.0.0/8",), ("127.0.0.1",), ("10.0.0.0/8",)]):
         folder = tmp_path / str(number)
         folder.mkdir()
-        service = fake_service(folder, site=fake_site(folder, port=0, trusted_proxies=proxies))
+        settings = {"host": host, "plain_http": UNENCRYPTED, "trusted_proxies": proxies}
+        service = fake_service(folder, site=fake_site(folder, port=0, **settings))
         with serving(service) as server:
+            port = int(server.address.rstrip("/").rpartition(":")[2])
             headers = {"X-Forwarded-For": "192.0.2.77", "X-Forwarded-Proto": "https"}
             body = {"name": "viewer", "password": PASSWORD}
-            answer = httpx.post(f"{server.address}api/v1/session", json=body, headers=headers)
+            answer = httpx.post(f"http://127.0.0.1:{port}{API}/session", json=body, headers=headers)
             audit.append((service.store.audit_entries()[0].detail, "Secure" in answer.headers["set-cookie"]))
-    assert audit == [("127.0.0.1", False), ("192.0.2.77", True)]
+    assert audit == [(direct, False), ("192.0.2.77", True), ("192.0.2.77", True), (direct, False)]
 
 
 SCRIPT = """

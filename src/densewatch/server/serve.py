@@ -8,8 +8,9 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -238,12 +239,20 @@ def _config(
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        forwarded_allow_ips=[*_believed(settings.trusted_proxies)],
         limit_concurrency=_CONNECTIONS,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_SHUTDOWN_S,
         ssl_context_factory=None if context is None else lambda *_: context,
     )
+
+
+def _believed(proxies: Sequence[IPv4Network | IPv6Network]) -> Iterator[str]:
+    """Give networks as uvicorn compares them: who comes by IPv4 to host `::` has an address of both kinds."""
+    for network in proxies:
+        yield str(network)
+        if isinstance(network, IPv4Network):
+            yield f"::ffff:{network.network_address}/{96 + network.prefixlen}"
 
 
 def _certificate(settings: ServerSettings, folder: Path) -> Callable[[], Certificate]:

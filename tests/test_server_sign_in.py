@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,23 @@ def test_strangers_do_not_keep_out_who_signed_in_lately(tmp_path: Path) -> None:
     assert wrong == [401, 401, 401, 429]  # an address that is known has no more attempts than others
 
 
+@pytest.mark.parametrize(("days", "status"), [(0, 200), (29, 200), (31, 429)])
+def test_who_signed_in_lately_is_known_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: float, status: int
+) -> None:
+    limits = {"sign_ins_by_name": Rate(3, 1e-6)}
+    home = ("2001:db8:1::1", 1)
+    assert sign_in(client_of(limited(tmp_path, **limits).app, client=home)).status_code == 200
+    now = time.time() + days * 86_400
+    monkeypatch.setattr(time, "time", lambda: now)
+    app = limited(tmp_path, **limits).app
+    for number in range(4):
+        attacker = client_of(app, client=(f"192.0.2.{number}", 1))
+        assert sign_in(attacker, password="wrong").status_code == (401 if number < 3 else 429)
+    assert sign_in(client_of(app, client=("192.0.2.0", 1))).status_code == 429  # who failed is not known
+    assert sign_in(client_of(app, client=("2001:db8:1::2", 1))).status_code == status  # the same customer's
+
+
 def test_what_was_lately_is_bounded_and_forgotten() -> None:
     now = 0.0
     lately = Lately(10, most=2, clock=lambda: now)
@@ -187,6 +205,10 @@ def test_what_was_lately_is_bounded_and_forgotten() -> None:
     assert len(lately) == 2
     now = 11.0
     assert "c" not in lately
+    lately.add("d", ago_s=8)
+    assert "d" in lately
+    now = 13.5
+    assert "d" not in lately
 
 
 def test_few_passwords_are_checked_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

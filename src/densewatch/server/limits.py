@@ -121,9 +121,9 @@ class Lately:
         self._clock = clock
         self._seen: OrderedDict[str, float] = OrderedDict()
 
-    def add(self, key: str) -> None:
-        """Note that something was now."""
-        self._seen[key] = self._clock()
+    def add(self, key: str, ago_s: float = 0.0) -> None:
+        """Note that something was now, or so long ago; what was longer ago is to be added first."""
+        self._seen[key] = self._clock() - ago_s
         self._seen.move_to_end(key)
         if len(self._seen) > self._most:
             self._seen.popitem(last=False)

@@ -61,6 +61,7 @@ class Server:
         Raises:
             ServeError: the settings would send passwords in the clear, or the port is taken.
             TlsError: there is no certificate that can be used.
+            StoreError: the store cannot be read.
         """
         settings = service.site.server
         refuse_plain_http(settings)
@@ -155,6 +156,7 @@ def serve(service: Service, ready: Callable[[Server], None] | None = None) -> No
     Raises:
         ServeError: the server cannot start.
         TlsError: there is no certificate that can be used.
+        StoreError: the store cannot be read.
     """
     server = Server(service)
     if ready is not None:
@@ -169,6 +171,7 @@ def serving(service: Service) -> Iterator[Server]:
     Raises:
         ServeError: the server cannot start, or ended by a failure.
         TlsError: there is no certificate that can be used.
+        StoreError: the store cannot be read.
     """
     server = Server(service)
     failures: list[BaseException] = []

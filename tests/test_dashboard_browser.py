@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 import fake_watcher
 from dashboard import DESKTOP, PHONE, SIGN_IN_REFUSED, Visitor, chromium, dashboard, visitor
 from densewatch.records import Event
+from densewatch.server.routes import pages
 from densewatch.server.service import Service
 from fake_service import PASSWORD, fake_site
 
@@ -205,6 +206,66 @@ def test_the_age_of_a_picture_is_judged_when_somebody_looks(
         expect(page.locator("section", has_text="Zones now")).to_contain_text("no data")
 
 
+def hurry(visiting: Visitor) -> None:
+    """Let pictures that wait be old after 1 s beyond their camera's limit of 1 s, instead of 10 s."""
+    source = (pages.FOLDER / "js" / "state.js").read_text()
+    assert "OLD_MS = 10_000;" in source
+    hurried = source.replace("OLD_MS = 10_000;", "OLD_MS = 1_000;")
+    visiting.context.route(
+        "**/state.js", lambda route: route.fulfill(body=hurried, content_type="text/javascript")
+    )
+
+
+NOTE_STATES = """() => {
+    window.noted = [];
+    const note = (text) => text && !window.noted.includes(text) && window.noted.push(text);
+    new MutationObserver(() => {
+        document.querySelectorAll('.badge').forEach((badge) => note(badge.textContent));
+        note(document.querySelector('.summary').textContent);
+    }).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+}"""
+
+
+@pytest.mark.parametrize("why", ["out of sight", "hidden"])
+def test_a_camera_at_which_nobody_looks_still_has_data(browser: Browser, tmp_path: Path, why: str) -> None:
+    """No picture of it comes then; when somebody looks again, the old one is not taken for one of now."""
+    site = fake_site(tmp_path, port=0)
+    hall = site.cameras["hall"]
+    site = site.model_copy(update={"cameras": {f"hall{number}": hall for number in range(6)}})
+    with dashboard(tmp_path, site=site) as (address, _), visitor(browser, address, PHONE) as visiting:
+        hurry(visiting)
+        page = visiting.sign_in()
+        last = page.locator(card(page, "hall5"))
+        last.scroll_into_view_if_needed()
+        expect(last.locator(".tally")).to_contain_text("1 person")
+        expect(page.locator(".summary")).to_have_text("6 live")
+        page.evaluate(NOTE_STATES)
+        if why == "hidden":
+            set_hidden(page, True)
+        else:
+            page.evaluate("scrollTo(0, 0)")
+        expect(last.locator(".tally")).to_have_text("waiting for a picture")
+        expect(last.locator("canvas")).to_have_attribute("aria-label", "Great hall: waiting for a picture")
+        since = page.evaluate("performance.now()")
+        visiting.wait("since => performance.now() > since + 1500", since)  # states come each second
+        if why == "hidden":
+            set_hidden(page, False)
+        last.scroll_into_view_if_needed()
+        expect(last.locator(".tally")).to_contain_text("1 person")
+        assert set(page.evaluate("noted")) <= {"live", "late", "6 live"}
+
+
+def set_hidden(page: Page, hidden: bool) -> None:
+    """Let the page believe that it is in a tab behind others."""
+    page.evaluate(
+        """(hidden) => {
+            Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+            document.dispatchEvent(new Event('visibilitychange'));
+        }""",
+        hidden,
+    )
+
+
 def test_the_page_comes_back_when_the_server_does(browser: Browser, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -212,15 +273,19 @@ def test_the_page_comes_back_when_the_server_does(browser: Browser, tmp_path: Pa
     with dashboard(tmp_path, port) as (address, _):
         visiting = Visitor(browser, address)
         visiting.expected += ["WebSocket", "ERR_CONNECTION"]
+        hurry(visiting)
         page = visiting.sign_in()
         wait_for_boxes(visiting, 3)
     expect(page.locator(f"{card(page)} .badge")).to_have_text("offline")
     expect(page.locator(f"{card(page)} .tally")).to_have_text("no data")
     expect(page.locator(f"{card(page)} .veil")).to_contain_text("No connection to the server")
     visiting.shot("offline")
+    visiting.wait("since => performance.now() > since + 2500", page.evaluate("performance.now()"))
+    page.evaluate(NOTE_STATES)
     with dashboard(tmp_path, port):
         expect(page.locator(f"{card(page)} .badge")).to_have_text("live", timeout=30_000)
         expect(page.locator(f"{card(page)} .tally")).to_contain_text("1 person")
+        assert "stalled" not in page.evaluate("noted")  # though what was shown is old
         visiting.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import resource
 import socket
 import ssl
 import time
@@ -17,7 +18,7 @@ import pytest
 from densewatch.server.connections import Lines
 from densewatch.server.limits import Limits
 from densewatch.server.serve import Server, serving
-from fake_service import BOUNDLESS, fake_service, fake_site
+from fake_service import BOUNDLESS, PASSWORD, fake_service, fake_site
 from live_helpers import wait_for
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
@@ -51,6 +52,28 @@ def seconds_until_over(line: socket.socket) -> float:
     return time.monotonic() - began
 
 
+def seconds_of_trickling(line: socket.socket, byte: bytes) -> float:
+    """Send a byte every 0.1 s until the server ends the connection; return how long that took."""
+    line.settimeout(0.1)
+    began = time.monotonic()
+    while not is_over(line):
+        assert time.monotonic() - began < 10
+        try:
+            line.sendall(byte)
+        except ConnectionError:
+            break
+    return time.monotonic() - began
+
+
+def answer_of(line: socket.socket) -> bytes:
+    answer = b""
+    while not answer.endswith(b"}"):
+        more = line.recv(4096)
+        assert more, "it was closed"
+        answer += more
+    return answer
+
+
 def test_idle_connections_keep_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Uvicorn counts them, and answers 503 to all when there are too many."""
     monkeypatch.setattr("densewatch.server.serve._CONNECTIONS", 20)
@@ -73,15 +96,7 @@ def test_a_head_that_comes_byte_by_byte_does_not_begin_anew(tmp_path: Path, firs
     """Nor does one of a second request, after the first was answered."""
     with server_of(tmp_path, head_seconds=0.6) as (_, where), socket.create_connection(where) as line:
         line.sendall(first)
-        line.settimeout(0.1)
-        began = time.monotonic()
-        while not is_over(line):  # takes 0.1 s
-            assert time.monotonic() - began < 4
-            try:
-                line.sendall(b"G")
-            except ConnectionError:
-                break
-        assert time.monotonic() - began > 0.4
+        assert 0.4 < seconds_of_trickling(line, b"G") < 4
 
 
 def test_requests_that_take_longer_than_a_head_are_answered(tmp_path: Path) -> None:
@@ -100,13 +115,30 @@ def test_a_connection_that_is_used_again_is_kept(tmp_path: Path) -> None:
         line.settimeout(10)
         for _ in range(3):
             line.sendall(HEAD + b"\r\n")
-            answer = b""
-            while not answer.endswith(b'"ok"}'):
-                more = line.recv(4096)
-                assert more, "it was closed"
-                answer += more
-            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert answer_of(line).startswith(b"HTTP/1.1 200 ")
             time.sleep(0.5)  # that long a pause is uvicorn's matter
+
+
+@pytest.mark.parametrize("more", [b"", b"x"])
+def test_the_body_of_a_request_that_was_answered_is_not_waited_for(tmp_path: Path, more: bytes) -> None:
+    """A refusal does not read the body; what trickles in of it later is nobody's."""
+    with server_of(tmp_path, head_seconds=0.6) as (_, where), socket.create_connection(where) as line:
+        line.sendall(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" + more)
+        line.settimeout(10)
+        assert answer_of(line).startswith(b"HTTP/1.1 404 ")
+        assert 0.4 < seconds_of_trickling(line, b"x") < 4
+
+
+def test_the_next_request_after_a_body_that_nobody_read(tmp_path: Path) -> None:
+    """Its head has its own time, whatever the body took."""
+    with server_of(tmp_path, head_seconds=1.5) as (_, where), socket.create_connection(where) as line:
+        line.settimeout(10)
+        for _ in range(2):
+            line.sendall(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\nthe ")
+            assert answer_of(line).startswith(b"HTTP/1.1 404 ")
+            time.sleep(1)
+            line.sendall(b"XX")
+            time.sleep(1)
 
 
 def test_a_handshake_must_come_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,31 +146,71 @@ def test_a_handshake_must_come_in_time(tmp_path: Path, monkeypatch: pytest.Monke
     with server_of(tmp_path, tls="self-signed") as (server, where):
         with socket.create_connection(where) as line:
             assert 0.3 < seconds_until_over(line) < 4
-        assert server.certificate is not None
-        trust = ssl.create_default_context(cafile=str(server.certificate.certificate))
-        assert httpx.get(f"{server.address}healthz", verify=trust).status_code == 200
+        assert httpx.get(f"{server.address}healthz", verify=trusting(server)).status_code == 200
 
 
-def test_an_address_holds_so_many_connections(tmp_path: Path) -> None:
-    with server_of(tmp_path, connections_by_loopback=3) as (server, where):
+@pytest.mark.parametrize("tls", [None, "self-signed"])
+def test_an_address_holds_so_many_connections(tmp_path: Path, tls: str | None) -> None:
+    """From the first moment on: of those that are to be encrypted, none has shaken hands here."""
+    with server_of(tmp_path, tls, connections_by_loopback=3) as (server, where):
         with ExitStack() as stack:
-            lines = [stack.enter_context(socket.create_connection(where, timeout=1)) for _ in range(5)]
+            lines = [stack.enter_context(socket.create_connection(where, timeout=0.2)) for _ in range(5)]
             wait_for(lambda: [is_over(line) for line in lines[3:]] == [True, True], 5)
-            lines[0].sendall(HEAD + b"\r\n")
-            assert lines[0].recv(4096).startswith(b"HTTP/1.1 200 ")
-            other = stack.enter_context(
-                socket.create_connection(where, timeout=5, source_address=("127.0.0.9", 0))
-            )
-            other.sendall(HEAD + b"\r\n")
-            assert other.recv(4096).startswith(b"HTTP/1.1 200 ")
-        wait_for(lambda: answers(server), 5)  # they were given back
+            assert [is_over(line) for line in lines[:3]] == [False] * 3
+            other = ("127.0.0.9", 0)
+            another = stack.enter_context(socket.create_connection(where, timeout=5, source_address=other))
+            assert status(server, another) == 200
+            assert status(server, lines[0]) == 200
+        wait_for(lambda: is_answered(server, where), 5)  # they were given back
 
 
-def answers(server: Server) -> bool:
+def status(server: Server, line: socket.socket) -> int:
+    """Ask by a connection how the server is."""
+    line.settimeout(5)
+    secret = server.certificate is not None
+    with trusting(server).wrap_socket(line, server_hostname="localhost") if secret else line as asking:
+        asking.sendall(HEAD + b"Connection: close\r\n\r\n")
+        return int(answer_of(asking).split()[1])
+
+
+def trusting(server: Server) -> ssl.SSLContext:
+    assert server.certificate is not None
+    return ssl.create_default_context(cafile=str(server.certificate.certificate))
+
+
+def is_answered(server: Server, where: tuple[str, int]) -> bool:
     try:
-        return httpx.get(f"{server.address}healthz").status_code == 200
-    except httpx.TransportError:
+        with socket.create_connection(where) as line:
+            return status(server, line) == 200
+    except (OSError, AssertionError):
         return False
+
+
+def test_live_views_do_not_count(tmp_path: Path) -> None:
+    with server_of(tmp_path, connections_by_loopback=2) as (server, where), ExitStack() as stack:
+        with httpx.Client(base_url=server.address, headers={"User-Agent": "test"}) as client:
+            client.post("api/v1/session", json={"name": "viewer", "password": PASSWORD}).raise_for_status()
+            cookie = f"densewatch_session={client.cookies['densewatch_session']}"
+        for _ in range(2):
+            line = stack.enter_context(socket.create_connection(where, timeout=5))
+            asked = [
+                "GET /api/v1/live HTTP/1.1", "Host: localhost", "Origin: http://localhost",
+                "User-Agent: test", f"Cookie: {cookie}", "Connection: Upgrade", "Upgrade: websocket",
+                "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "\r\n",
+            ]  # fmt: skip
+            line.sendall("\r\n".join(asked).encode())
+            assert line.recv(100).startswith(b"HTTP/1.1 101 ")
+        wait_for(lambda: is_answered(server, where), 5)
+
+
+def test_a_server_may_open_as_many_files_as_the_system_allows(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1] - 1, before[1]))
+    try:
+        with server_of(tmp_path):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 COUNTED = {
@@ -149,7 +221,7 @@ COUNTED = {
     "::ffff:127.0.0.1": 4,
     "10.1.2.3": 100,  # a proxy
     "::ffff:10.1.2.3": 100,
-    "": 2,
+    "fe80::1%eth0": 2,
 }
 
 
@@ -157,10 +229,10 @@ COUNTED = {
 def test_how_many_each_address_may_hold(address: str) -> None:
     limits = Limits(connections_by_address=2, connections_by_loopback=4)
     lines = Lines(limits, [ipaddress.ip_network("10.0.0.0/8")])
-    taken = [lines.take(address) for _ in range(100)]
-    assert taken.count(True) == COUNTED[address]
-    assert lines.take("198.51.100.9")
+    taken = [lines.take(number, address) for number in range(100)]
+    assert taken == [number < COUNTED[address] for number in range(100)]
+    assert lines.take(100, "198.51.100.9")
     if False in taken:
-        lines.leave(address)
-        assert lines.take(address)
-        assert not lines.take(address)
+        for number in (0, 0, 99):  # one of these held it
+            lines.leave(number)
+        assert [lines.take(number, address) for number in (101, 102)] == [True, False]

@@ -8,9 +8,8 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import httpx
 import pytest
 from cryptography import x509
 
+from densewatch.server import serve as serve_module
 from densewatch.server.serve import ServeError, Server, refuse_plain_http, serve, serving
 from densewatch.server.tls import (
     Certificate,
@@ -159,14 +159,47 @@ def test_given_certificates_are_read_again_when_they_change(
         assert httpx.get(f"{server.address}healthz", verify=trusting(server)).status_code == 200
         newer.key.replace(given.key)
         newer.certificate.replace(given.certificate)
-        until = time.monotonic() + 10
-        while True:
-            try:
-                assert httpx.get(f"{server.address}healthz", verify=trusting(server)).status_code == 200
-                break
-            except httpx.ConnectError:  # the old one is still served
-                assert time.monotonic() < until
-                time.sleep(0.05)
+        wait_for(lambda: is_trusted(server, trusting(server)), 10)
+        assert httpx.get(f"{server.address}healthz", verify=trusting(server)).status_code == 200
+
+
+def test_the_old_certificate_stays_until_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its key comes later; and the very first look finds no file."""
+    monkeypatch.setattr("densewatch.server.serve._RENEW_EVERY_S", 0.05)
+    looks = [OSError("no such file")]
+    content = serve_module._content
+
+    def look(certificate: Callable[[], Certificate]) -> tuple[bytes, bytes]:
+        if looks:
+            raise looks.pop()
+        return content(certificate)
+
+    monkeypatch.setattr(serve_module, "_content", look)
+    given, newer = own_certificate(tmp_path / "given", ()), own_certificate(tmp_path / "newer", ())
+    old = ssl.create_default_context(cafile=str(given.certificate))
+    new = ssl.create_default_context(cafile=str(newer.certificate))
+    tls = {"certificate": given.certificate, "key": given.key}
+    with serving(fake_service(tmp_path, site=fake_site(tmp_path, port=0, tls=tls))) as server:
+        wait_for(lambda: "the old certificate stays: no such file" in caplog.text, 10)
+        newer.certificate.replace(given.certificate)
+        wait_for(lambda: "KEY_VALUES_MISMATCH" in caplog.text, 10)
+        assert is_trusted(server, old)
+        newer.key.replace(given.key)
+        wait_for(lambda: is_trusted(server, new), 10)
+
+
+def is_trusted(server: Server, trust: ssl.SSLContext) -> bool:
+    """Tell whether a server is the one whose certificate somebody trusts, who does not ask for a name."""
+    port = int(server.address.rstrip("/").rpartition(":")[2])
+    trust.check_hostname = False
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        try:
+            trust.wrap_socket(line).close()
+        except ssl.SSLCertVerificationError:
+            return False
+    return True
 
 
 def test_a_server_goes_by_the_names_of_its_given_certificate(
@@ -314,18 +347,27 @@ def test_requests_by_hand(plain: tuple[str, int], request_lines: list[str], stat
     assert answer.startswith(f"HTTP/1.1 {status} ")
 
 
-def test_a_forwarded_address_is_believed_from_proxies_alone(tmp_path: Path) -> None:
+NO_IPV6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+
+
+@pytest.mark.parametrize(
+    ("host", "direct"),
+    [("127.0.0.1", "127.0.0.1"), pytest.param("::", "::ffff:127.0.0.1", marks=NO_IPV6)],
+)
+def test_a_forwarded_address_is_believed_from_proxies_alone(tmp_path: Path, host: str, direct: str) -> None:
     audit = []
-    for number, proxies in enumerate([(), ("127.0.0.0/8",)]):
+    for number, proxies in enumerate([(), ("127.0.0.0/8",), ("127.0.0.1",), ("10.0.0.0/8",)]):
         folder = tmp_path / str(number)
         folder.mkdir()
-        service = fake_service(folder, site=fake_site(folder, port=0, trusted_proxies=proxies))
+        settings = {"host": host, "plain_http": UNENCRYPTED, "trusted_proxies": proxies}
+        service = fake_service(folder, site=fake_site(folder, port=0, **settings))
         with serving(service) as server:
+            port = int(server.address.rstrip("/").rpartition(":")[2])
             headers = {"X-Forwarded-For": "192.0.2.77", "X-Forwarded-Proto": "https"}
             body = {"name": "viewer", "password": PASSWORD}
-            answer = httpx.post(f"{server.address}api/v1/session", json=body, headers=headers)
+            answer = httpx.post(f"http://127.0.0.1:{port}{API}/session", json=body, headers=headers)
             audit.append((service.store.audit_entries()[0].detail, "Secure" in answer.headers["set-cookie"]))
-    assert audit == [("127.0.0.1", False), ("192.0.2.77", True)]
+    assert audit == [(direct, False), ("192.0.2.77", True), ("192.0.2.77", True), (direct, False)]
 
 
 SCRIPT = """

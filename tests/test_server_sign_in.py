@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -177,6 +179,23 @@ def test_strangers_do_not_keep_out_who_signed_in_lately(tmp_path: Path) -> None:
     assert wrong == [401, 401, 401, 429]  # an address that is known has no more attempts than others
 
 
+@pytest.mark.parametrize(("days", "status"), [(0, 200), (29, 200), (31, 429)])
+def test_who_signed_in_lately_is_known_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: float, status: int
+) -> None:
+    limits = {"sign_ins_by_name": Rate(3, 1e-6)}
+    home = ("2001:db8:1::1", 1)
+    assert sign_in(client_of(limited(tmp_path, **limits).app, client=home)).status_code == 200
+    now = time.time() + days * 86_400
+    monkeypatch.setattr(time, "time", lambda: now)
+    app = limited(tmp_path, **limits).app
+    for number in range(4):
+        attacker = client_of(app, client=(f"192.0.2.{number}", 1))
+        assert sign_in(attacker, password="wrong").status_code == (401 if number < 3 else 429)
+    assert sign_in(client_of(app, client=("192.0.2.0", 1))).status_code == 429  # who failed is not known
+    assert sign_in(client_of(app, client=("2001:db8:1::2", 1))).status_code == status  # the same customer's
+
+
 def test_what_was_lately_is_bounded_and_forgotten() -> None:
     now = 0.0
     lately = Lately(10, most=2, clock=lambda: now)
@@ -186,6 +205,10 @@ def test_what_was_lately_is_bounded_and_forgotten() -> None:
     assert len(lately) == 2
     now = 11.0
     assert "c" not in lately
+    lately.add("d", ago_s=8)
+    assert "d" in lately
+    now = 13.5
+    assert "d" not in lately
 
 
 def test_few_passwords_are_checked_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,8 +231,6 @@ def test_few_passwords_are_checked_at_the_same_time(tmp_path: Path, monkeypatch:
     app = create_app(service)
 
     async def crowd() -> list[int]:
-        import httpx
-
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             body = {"name": "viewer", "password": "x"}
@@ -274,25 +295,37 @@ def test_a_body_is_not_read_for_those_who_may_not_send_it(tmp_path: Path) -> Non
     assert sent[0]["status"] == 401
 
 
-def test_a_body_that_does_not_come(tmp_path: Path) -> None:
-    import httpx
-
-    app = create_app(fake_service(tmp_path, Limits(**{**vars(BOUNDLESS), "body_seconds": 0.05})))
-
-    async def body() -> Any:
-        yield b'{"name": '
-        await asyncio.sleep(30)
+def answer_to(tmp_path: Path, body: AsyncIterator[bytes], seconds: float) -> httpx.Response:
+    app = create_app(fake_service(tmp_path, Limits(**{**vars(BOUNDLESS), "body_seconds": seconds})))
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.post(
-                f"{API}/session", content=body(), headers={"Content-Type": "application/json"}
+                f"{API}/session", content=body, headers={"Content-Type": "application/json"}
             )
 
-    response = asyncio.run(ask())
+    return asyncio.run(ask())
+
+
+async def slowly(parts: Iterable[bytes], pause_s: float) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+        await asyncio.sleep(pause_s)
+
+
+@pytest.mark.parametrize("pause_s", [30, 0.02])
+def test_a_body_that_does_not_come(tmp_path: Path, pause_s: float) -> None:
+    """Whether it stops, or goes on byte by byte."""
+    response = answer_to(tmp_path, slowly([b" "] * 500, pause_s), seconds=0.2)
     assert response.status_code == 408
     assert response.json() == {"detail": "the body did not come in time"}
+
+
+def test_a_long_body_may_take_longer(tmp_path: Path) -> None:
+    """10 kB a second are enough."""
+    body = b'{"name": "viewer", "password": "wrong"}'
+    assert answer_to(tmp_path, slowly([b" " * 50_000, body], 0.5), seconds=0.2).status_code == 401
 
 
 POLICY = (

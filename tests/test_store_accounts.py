@@ -335,6 +335,19 @@ def test_the_audit_says_who_did_what(store: Store, clock: Clock) -> None:
             store.audit_entries(limit)
 
 
+def test_the_audit_finds_the_last_entry_of_each(store: Store, clock: Clock) -> None:
+    for who, detail in [("bob", "home"), ("ada", "home"), ("bob", "work"), ("ada", "home")]:
+        store.audit(who, "signed in", detail)
+        store.audit(who, "sign-in failed", detail)
+        clock.now += 1
+    found = store.latest_audit_entries("signed in", since=NOON + 1)
+    assert [(entry.time, entry.who, entry.what, entry.detail) for entry in found] == [
+        (NOON + 3, "ada", "signed in", "home"),
+        (NOON + 2, "bob", "signed in", "work"),
+    ]
+    assert found[0] in store.audit_entries()
+
+
 def test_accounts_survive_a_restart(accounts: Accounts, open_store: OpenStore) -> None:
     token, session = accounts.open_session("bob", "phone", 3600)
     assert open_store().accounts.find_session(token, "phone") == session

@@ -48,6 +48,7 @@ def create_app(service: Service) -> FastAPI:
 
     Raises:
         UndeclaredRouteError: a route does not say who may use it.
+        StoreError: the store cannot be read.
     """
     app = FastAPI(
         title="densewatch",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
+import socket
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -35,10 +37,16 @@ class Lines:
         self._limits = limits
         self._proxies = tuple(proxies)
         self._taken: Counter[str] = Counter()
+        self._keys: dict[int, str] = {}
         self._told: set[str] = set()
 
-    def take(self, address: str) -> bool:
-        """Take a connection for an address, if it may have one more; give it back by `leave`."""
+    def take(self, number: int, address: str) -> bool:
+        """Take a connection for an address, if it may have one more.
+
+        Args:
+            number: the descriptor of its socket, by which it is given back.
+            address: whose it is.
+        """
         key = client_key(address)
         if self._taken[key] >= self._most(address):
             if key not in self._told:
@@ -46,11 +54,14 @@ class Lines:
                 _log.warning("%s holds %d connections; more are refused", key, self._taken[key])
             return False
         self._taken[key] += 1
+        self._keys[number] = key
         return True
 
-    def leave(self, address: str) -> None:
-        """Give a connection back."""
-        key = client_key(address)
+    def leave(self, number: int) -> None:
+        """Give a connection back, unless it was given back already."""
+        key = self._keys.pop(number, None)
+        if key is None:
+            return
         self._taken[key] -= 1
         if not self._taken[key]:
             del self._taken[key]
@@ -67,6 +78,42 @@ class Lines:
         return limits.connections_by_loopback if parsed.is_loopback else limits.connections_by_address
 
 
+class Door(socket.socket):
+    """A socket to listen at, which closes a connection at once where its address has too many.
+
+    They count from the first moment to the last: one whose TLS handshake does not come holds a descriptor and
+    256 KiB, and no protocol knows of it.
+    """
+
+    def __init__(self, lines: Lines, family: socket.AddressFamily) -> None:
+        super().__init__(family, socket.SOCK_STREAM)
+        self._lines = lines
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Return a connection and where it comes from.
+
+        Raises:
+            ConnectionAbortedError: it was closed; an event loop goes on to the next.
+        """
+        accepted, where = super().accept()
+        if not self._lines.take(accepted.fileno(), where[0]):
+            accepted.close()
+            raise ConnectionAbortedError("the address holds too many connections")
+        return _Line(self._lines, accepted), where
+
+
+class _Line(socket.socket):
+    """A connection that is given back when it is closed."""
+
+    def __init__(self, lines: Lines, accepted: socket.socket) -> None:
+        super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
+        self._lines = lines
+
+    def close(self) -> None:
+        self._lines.leave(self.fileno())
+        super().close()
+
+
 def bounded_protocol(limits: Limits, lines: Lines) -> type[BoundedProtocol]:
     """Return the class of a server's connections: uvicorn makes one of each, and says nothing of limits."""
 
@@ -78,33 +125,38 @@ def bounded_protocol(limits: Limits, lines: Lines) -> type[BoundedProtocol]:
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection that is closed where its address has too many, or no head of a request comes in time.
+    """A connection that is closed where no head of a request comes in time.
 
-    Uvicorn alone would wait for a first request for ever, and answer 503 to all while many wait so.
+    Uvicorn alone would wait for a first request for ever, or for the rest of a body after its answer, and
+    answer 503 to all while many wait so.
     """
 
     lines: ClassVar[Lines]
     head_s: ClassVar[float]
-    _held: str | None = None
-    _head_timer: asyncio.TimerHandle | None = None
+    _open = False
+    _timer: asyncio.TimerHandle | None = None
+    _timed: type[object] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, or close at once."""
+        """Begin."""
         super().connection_made(transport)
-        address = "" if self.client is None else self.client[0]
-        if not self.lines.take(address):
-            transport.abort()
-            return
-        self._held = address
-        self._watch_head()
+        self._open = True
+        self._watch()
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
         super().data_received(data)
-        self._watch_head()
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:  # the pause before a next request is uvicorn's matter
+            self._watch()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand over to a WebSocket, which this is no longer told of."""
+        """Hand over to a WebSocket, which this is no longer told of, and which has a limit of its own."""
+        self.lines.leave(self.transport.get_extra_info("socket").fileno())
         self._let_go()
         super().handle_websocket_upgrade(event)
 
@@ -113,28 +165,49 @@ class BoundedProtocol(H11Protocol):
         self._let_go()
         super().connection_lost(exc)
 
-    def _watch_head(self) -> None:
-        """Let the time run while a head is to come; not anew with each of its bytes."""
-        waits = self.conn.their_state is h11.IDLE and self._held is not None
-        if waits and self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_s, self.transport.abort)
-        elif not waits and self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _watch(self) -> None:
+        """Let the time run while a head is to come, or a body's rest; not anew with each of their bytes."""
+        state = self._awaited()
+        if state is self._timed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timed = state
+        self._timer = None if state is None else self.loop.call_later(self.head_s, self.transport.abort)
+
+    def _awaited(self) -> type[object] | None:
+        """Return the client's state where it has to go on within the time for a head."""
+        theirs = self.conn.their_state
+        is_rest = theirs is h11.SEND_BODY and self.conn.our_state is h11.DONE
+        return theirs if self._open and (theirs is h11.IDLE or is_rest) else None
 
     def _let_go(self) -> None:
-        if self._held is not None:
-            self.lines.leave(self._held)
-        self._held = None
-        self._watch_head()
+        self._open = False
+        self._watch()
+
+
+def accepting_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop whose servers ask their socket for connections; not all loops do."""
+    return asyncio.SelectorEventLoop()
 
 
 def impatient_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop whose servers wait for a TLS handshake for 10 s instead of a minute."""
-    loop = asyncio.new_event_loop()
+    """Return the same whose servers wait for a TLS handshake for 10 s instead of a minute."""
+    loop = accepting_loop()
     patient = loop.create_server
     loop.create_server = partial(patient, ssl_handshake_timeout=HANDSHAKE_S)  # type: ignore[method-assign]
     return loop
+
+
+def raise_file_limit() -> None:
+    """Let this process hold as many files and connections as the system allows it; it begins with few."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):  # macOS allows fewer than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:

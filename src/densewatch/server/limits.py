@@ -36,7 +36,7 @@ class Limits:
         sign_ins_waiting: more than so many are sent away instead of waiting.
         head_bytes: longest address and headers of a request, together.
         body_bytes: longest body of a request.
-        body_seconds: how long the next part of a body may take to come.
+        body_seconds: how long a body may take to come, all of it; a second more for each 10 kB.
         live_views: open WebSockets, all clients together.
         live_views_by_address: open WebSockets of one address.
         connections_by_address: open connections of one address, live views excepted.
@@ -121,9 +121,9 @@ class Lately:
         self._clock = clock
         self._seen: OrderedDict[str, float] = OrderedDict()
 
-    def add(self, key: str) -> None:
-        """Note that something was now."""
-        self._seen[key] = self._clock()
+    def add(self, key: str, ago_s: float = 0.0) -> None:
+        """Note that something was now, or so long ago; what was longer ago is to be added first."""
+        self._seen[key] = self._clock() - ago_s
         self._seen.move_to_end(key)
         if len(self._seen) > self._most:
             self._seen.popitem(last=False)

@@ -8,8 +8,9 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from densewatch.server.app import create_app
-from densewatch.server.connections import BoundedProtocol, Lines, bounded_protocol, impatient_loop
+from densewatch.server.connections import (
+    BoundedProtocol,
+    Door,
+    Lines,
+    accepting_loop,
+    bounded_protocol,
+    impatient_loop,
+    raise_file_limit,
+)
 from densewatch.server.hosts import Hosts, own_names
 from densewatch.server.live_socket import LONGEST_MESSAGE
 from densewatch.server.service import Service
@@ -52,6 +61,7 @@ class Server:
         Raises:
             ServeError: the settings would send passwords in the clear, or the port is taken.
             TlsError: there is no certificate that can be used.
+            StoreError: the store cannot be read.
         """
         settings = service.site.server
         refuse_plain_http(settings)
@@ -60,12 +70,12 @@ class Server:
         if settings.tls is not None:
             self._certificate = _certificate(settings, service.site.store.folder)
             self._context = server_context(self._certificate())
-        self._socket = _bind(settings)
+        lines = Lines(service.limits, settings.trusted_proxies)
+        self._socket = _bind(settings, lines)
         app = create_app(service)
         self._hosts: Hosts = app.state.hosts
         self._settings = settings
         self._go_by_certificate()
-        lines = Lines(service.limits, settings.trusted_proxies)
         protocol = bounded_protocol(service.limits, lines)
         self._uvicorn = _Uvicorn(_config(app, settings, self._context, protocol), self._renew_for_ever)
 
@@ -89,6 +99,7 @@ class Server:
         Raises:
             ServeError: the service could not start; the log says why.
         """
+        raise_file_limit()
         try:
             self._uvicorn.run(sockets=[self._socket])
         except SystemExit as error:  # uvicorn's word for a failed start
@@ -121,7 +132,7 @@ class Server:
         """Serve new certificates as they come: self-made ones in time, given ones when their files change."""
         if self._certificate is None or self._context is None:
             return
-        served = await asyncio.to_thread(_content, self._certificate)
+        served: tuple[bytes, bytes] | None = None
         while True:
             await asyncio.sleep(_RENEW_EVERY_S)
             try:
@@ -130,7 +141,7 @@ class Server:
                     load(self._context, self._certificate())
                     self._go_by_certificate()
                     served = found
-                    _log.info("a new certificate is served")
+                    _log.info("the certificate was read again")
             except (TlsError, OSError) as error:
                 _log.error("the old certificate stays: %s", error)
 
@@ -145,6 +156,7 @@ def serve(service: Service, ready: Callable[[Server], None] | None = None) -> No
     Raises:
         ServeError: the server cannot start.
         TlsError: there is no certificate that can be used.
+        StoreError: the store cannot be read.
     """
     server = Server(service)
     if ready is not None:
@@ -159,6 +171,7 @@ def serving(service: Service) -> Iterator[Server]:
     Raises:
         ServeError: the server cannot start, or ended by a failure.
         TlsError: there is no certificate that can be used.
+        StoreError: the store cannot be read.
     """
     server = Server(service)
     failures: list[BaseException] = []
@@ -215,9 +228,10 @@ class _Uvicorn(uvicorn.Server):
 def _config(
     app: FastAPI, settings: ServerSettings, context: ssl.SSLContext | None, protocol: type[BoundedProtocol]
 ) -> uvicorn.Config:
+    loop = accepting_loop if context is None else impatient_loop
     return uvicorn.Config(
         app,
-        loop="auto" if context is None else f"{impatient_loop.__module__}:{impatient_loop.__name__}",
+        loop=f"{loop.__module__}:{loop.__name__}",
         http=protocol,
         h11_max_incomplete_event_size=_HEADER_BYTES,
         ws="websockets-sansio",
@@ -228,12 +242,20 @@ def _config(
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        forwarded_allow_ips=[*_believed(settings.trusted_proxies)],
         limit_concurrency=_CONNECTIONS,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_SHUTDOWN_S,
         ssl_context_factory=None if context is None else lambda *_: context,
     )
+
+
+def _believed(proxies: Sequence[IPv4Network | IPv6Network]) -> Iterator[str]:
+    """Give networks as uvicorn compares them: who comes by IPv4 to host `::` has an address of both kinds."""
+    for network in proxies:
+        yield str(network)
+        if isinstance(network, IPv4Network):
+            yield f"::ffff:{network.network_address}/{96 + network.prefixlen}"
 
 
 def _certificate(settings: ServerSettings, folder: Path) -> Callable[[], Certificate]:
@@ -253,9 +275,9 @@ def _content(certificate: Callable[[], Certificate]) -> tuple[bytes, bytes]:
     return files.certificate.read_bytes(), files.key.read_bytes()
 
 
-def _bind(settings: ServerSettings) -> socket.socket:
+def _bind(settings: ServerSettings, lines: Lines) -> Door:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = Door(lines, family)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import time
 
 from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +18,7 @@ from densewatch.server.limits import Buckets, Lately, Limits, client_key
 from densewatch.server.refusal import later
 from densewatch.server.throttle import address_of
 from densewatch.store.accounts import Accounts
-from densewatch.store.audit import FAILED_SIGN_IN
+from densewatch.store.audit import FAILED_SIGN_IN, SIGNED_IN
 from densewatch.store.errors import StoreError
 from densewatch.store.sessions import API_KEY_PREFIX, Session
 from densewatch.store.store import Store
@@ -31,11 +32,16 @@ class Doorkeeper:
     """Knows who comes by what they carry, and lets people sign in, a few at a time."""
 
     def __init__(self, store: Store, limits: Limits, session_hours: float) -> None:
+        """Begin with who signed in lately.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
         self._store = store
         self._session_s = session_hours * 3600
         self._by_address = Buckets(limits.sign_ins_by_address)
         self._by_name = Buckets(limits.sign_ins_by_name)
-        self._welcome = Lately(_WELCOME_S)
+        self._welcome = _signed_in_lately(store)
         self._places = limits.sign_ins_at_once + limits.sign_ins_waiting
         self._turn = asyncio.Semaphore(limits.sign_ins_at_once)
         self._inside = 0
@@ -67,10 +73,10 @@ class Doorkeeper:
             HTTPException: 401 where name or password is wrong, 429 after too many attempts, 503 where too
                 many others are at the door.
         """
-        address, who = client_key(address_of(scope)), _hashed(name)
+        address = client_key(address_of(scope))
         # Else strangers could keep somebody out by trying passwords at their name.
-        known = f"{who} {address}"
-        by_name = known if known in self._welcome else who
+        known = _known(name, address)
+        by_name = known if known in self._welcome else _hashed(name)
         wait_s = self._by_address.take(address) or self._by_name.take(by_name)
         if wait_s > 0:
             raise HTTPException(429, "too many attempts to sign in; wait a little", later(wait_s))
@@ -137,7 +143,7 @@ class Doorkeeper:
             opened = self._accounts.open_session(user.name, client, self._session_s)
         except KeyError:
             return None
-        self._note(user.name, "signed in", address)
+        self._note(user.name, SIGNED_IN, address)
         return opened
 
     def _note(self, who: str, what: str, detail: str = "") -> None:
@@ -161,6 +167,19 @@ class Doorkeeper:
 def client_of(scope: Scope) -> str:
     """Return what tells a client from others: its address and its User-Agent."""
     return f"{address_of(scope)}\n{Headers(scope=scope).get('user-agent', '')}"
+
+
+def _signed_in_lately(store: Store) -> Lately:
+    """Return who signed in from where before this server was started."""
+    lately, now = Lately(_WELCOME_S), time.time()
+    for entry in reversed(store.latest_audit_entries(SIGNED_IN, since=now - _WELCOME_S)):
+        lately.add(_known(entry.who, client_key(entry.detail)), ago_s=max(0.0, now - entry.time))
+    return lately
+
+
+def _known(name: str, address: str) -> str:
+    """Return what stands for somebody at a client's address."""
+    return f"{_hashed(name)} {address}"
 
 
 def _hashed(name: str) -> str:

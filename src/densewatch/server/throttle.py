@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from densewatch.server.limits import Buckets, Limits, client_key
 from densewatch.server.refusal import later, refuse
 
+_SLOWEST_BYTES_PER_S = 10_000  # of a client that is honest, with a long body
+
 
 def address_of(scope: Scope) -> str:
     """Return the address of who asks; empty where the server does not know it."""
@@ -62,18 +64,21 @@ class BodyLimit:
             await refuse(scope, receive, send, 413, too_long, {"Connection": "close"})
             return
         left, more = self._most, True
+        deadline = asyncio.get_running_loop().time() + self._seconds
 
         async def receive_some() -> Message:
-            nonlocal left, more
+            nonlocal left, more, deadline
             if not more:
                 return await receive()  # what comes after the body is the end of the connection: no hurry
             try:
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(408, "the body did not come in time", {"Connection": "close"}) from None
             more = bool(message.get("more_body", False))
-            left -= len(message.get("body", b""))
+            received = len(message.get("body", b""))
+            deadline += received / _SLOWEST_BYTES_PER_S
+            left -= received
             if left < 0:
                 raise HTTPException(413, too_long, {"Connection": "close"})
             return message

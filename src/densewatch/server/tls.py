@@ -95,16 +95,6 @@ def server_context(certificate: Certificate) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    load(context, certificate)
-    return context
-
-
-def load(context: ssl.SSLContext, certificate: Certificate) -> None:
-    """Serve a certificate from now on; connections that are open keep theirs.
-
-    Raises:
-        TlsError: the files cannot be read, or do not belong together.
-    """
     try:
         # A key with a password would make OpenSSL ask on the terminal.
         context.load_cert_chain(certificate.certificate, certificate.key, password=_no_password)
@@ -112,6 +102,22 @@ def load(context: ssl.SSLContext, certificate: Certificate) -> None:
         told = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
         files = f"{certificate.certificate} and {certificate.key}"
         raise TlsError(f"the certificate and key of {files} cannot be used: {told}") from error
+    return context
+
+
+def load(context: ssl.SSLContext, certificate: Certificate) -> None:
+    """Serve a certificate from now on; connections that are open keep theirs.
+
+    Raises:
+        TlsError: the files cannot be read, or do not belong together; what was served is served on.
+    """
+    # Loading into a context that serves would leave it the new certificate without a key where that fails.
+    fresh = server_context(certificate)
+
+    def answer(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = fresh
+
+    context.sni_callback = answer
 
 
 def _no_password() -> str:

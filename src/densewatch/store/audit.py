@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from densewatch.store.database import Database
 from densewatch.store.schema import AuditRow
 
 MAX_ENTRIES = 1000
 """Most entries of one page."""
+
+SIGNED_IN = "signed in"
+"""`what` of the entries whose detail is the address of somebody whose password was right."""
 
 FAILED_SIGN_IN = "sign-in failed"
 """`what` of the entries that strangers cause; they have a bound of their own."""
@@ -80,6 +83,26 @@ class AuditLog:
         wanted = select(AuditRow.__table__).order_by(AuditRow.id.desc()).limit(limit)
         if before is not None:
             wanted = wanted.where(AuditRow.id < min(before, _HIGHEST_ID))
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted).all()
+        return [AuditEntry(row.id, row.time, row.who, row.what, row.detail) for row in rows]
+
+    def latest(self, what: str, since: float) -> list[AuditEntry]:
+        """Return the last entry of each `who` and `detail`, newest first.
+
+        Args:
+            what: was done.
+            since: Unix seconds; nothing older.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        ids = (
+            select(func.max(AuditRow.id))
+            .where(AuditRow.what == what, AuditRow.time >= since)
+            .group_by(AuditRow.who, AuditRow.detail)
+        )
+        wanted = select(AuditRow.__table__).where(AuditRow.id.in_(ids)).order_by(AuditRow.id.desc())
         with self._database.reading() as connection:
             rows = connection.execute(wanted).all()
         return [AuditEntry(row.id, row.time, row.who, row.what, row.detail) for row in rows]

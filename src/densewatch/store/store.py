@@ -203,6 +203,10 @@ class Store:
         """Return what was done last, newest first; only what is older than the entry of the id `before`."""
         return self._audit.entries(limit, before)
 
+    def latest_audit_entries(self, what: str, since: float) -> list[AuditEntry]:
+        """Return the last of each `who` and `detail` where `what` was done since a time, newest first."""
+        return self._audit.latest(what, since)
+
     def cleaner(self, retention: Retention) -> Cleaner:
         """Return what deletes all that may not stay longer."""
         return Cleaner(self._database, self._snapshots, retention, clock=self._clock)

@@ -17,7 +17,7 @@ const ALTERNATIVE_PAUSE_MS = 2000;
 const MAX_DENSITY = 2;
 
 export class CameraView extends EventTarget {
-  /** @type {LiveMessage | null} what is drawn now */
+  /** @type {LiveMessage | null} what is drawn now; null where it would be of another time */
   shown = null;
 
   /** @type {import("./state.js").Availability} */
@@ -41,6 +41,9 @@ export class CameraView extends EventTarget {
   #decoding = false;
   #closed = false;
   #saidAt = 0;
+  #askedAt = 0;
+  /** @type {LiveMessage | null} what was drawn last */
+  #last = null;
   /** @type {(() => void) | null} */
   #unsubscribe = null;
 
@@ -128,6 +131,7 @@ export class CameraView extends EventTarget {
 
   /** @param {boolean} visible */
   #onSeen(visible) {
+    if (!this.#unsubscribe) this.#askedAt = performance.now();
     this.#unsubscribe?.();
     this.#unsubscribe = null;
     if (!visible) return;
@@ -180,7 +184,7 @@ export class CameraView extends EventTarget {
     const before = this.shown?.result;
     this.#bitmap?.close();
     this.#bitmap = bitmap;
-    this.shown = message;
+    this.shown = this.#last = message;
     const { width, height } = message.result;
     if (!before || before.width * height !== before.height * width) this.#setRatio(width / height);
     this.#redraw();
@@ -188,6 +192,14 @@ export class CameraView extends EventTarget {
       this.#refreshText();
       this.dispatchEvent(new Event("first"));
     }
+  }
+
+  /** Show nothing, as at the beginning: the picture is of another time, and the next is on its way. */
+  #forget() {
+    this.#bitmap?.close();
+    this.#bitmap = this.shown = null;
+    this.canvas.getContext("2d")?.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.drawShapes();
   }
 
   #redraw = () => {
@@ -233,7 +245,10 @@ export class CameraView extends EventTarget {
   #refreshText() {
     const { live } = this.app;
     const status = live.statuses.get(this.camera.id);
-    this.available = availability(status, live.state, freshness(this.shown));
+    const asked = this.#unsubscribe && live.askedAt !== null ? Math.max(live.askedAt, this.#askedAt) : null;
+    const picture = freshness(this.#last, asked);
+    this.available = availability(status, live.state, picture);
+    if (this.shown && picture === "past" && this.available.hasData) this.#forget();
     const { shown, badge, why, error, hasData } = this.available;
     this.element.dataset.state = shown;
     this.badge.dataset.state = shown;
@@ -251,22 +266,18 @@ export class CameraView extends EventTarget {
 
   #refreshCounts() {
     const has = this.available.hasData && this.shown !== null;
+    const none = has ? "nothing in view" : this.available.hasData ? "waiting for a picture" : "no data";
     const counts = this.counts();
     const key = has ? JSON.stringify(counts) : this.available.shown;
     if (this.tally.dataset.key !== key) {
       this.tally.dataset.key = key;
       const rows = Object.entries(counts).map(([label, count]) => tallyRow(this.app.labels, label, count));
-      const waits = this.available.hasData && !has;
-      const empty = h(
-        "li",
-        { class: "tally-none" },
-        has ? "nothing in view" : waits ? "waiting for a picture" : "no data",
-      );
+      const empty = h("li", { class: "tally-none" }, none);
       this.tally.replaceChildren(...(has && rows.length ? rows : [empty]));
     }
     if (performance.now() - this.#saidAt > ALTERNATIVE_PAUSE_MS || !has) {
       this.#saidAt = performance.now();
-      const what = has ? countsText(counts) || "nothing in view" : `no data. ${this.available.why}`;
+      const what = (has && countsText(counts)) || [none, this.available.why].filter(Boolean).join(". ");
       const label = `${this.camera.name ?? this.camera.id}: ${what}`;
       if (this.canvas.getAttribute("aria-label") !== label) this.canvas.setAttribute("aria-label", label);
     }

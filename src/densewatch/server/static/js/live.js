@@ -24,6 +24,7 @@ export class Live extends EventTarget {
   /** When `statuses` came, by performance.now(). */
   statusesAt = 0;
 
+  #askedAt = 0;
   /** @type {Map<symbol, Wish>} */
   #wishes = new Map();
   /** @type {WebSocket | null} */
@@ -75,7 +76,15 @@ export class Live extends EventTarget {
     };
   }
 
-  #onVisible = () => this.#wantSoon();
+  /** @returns {number | null} since when pictures are asked for, by performance.now(); null while they are not */
+  get askedAt() {
+    return this.state === "open" && !document.hidden ? this.#askedAt : null;
+  }
+
+  #onVisible = () => {
+    this.#askedAt = performance.now();
+    this.#wantSoon();
+  };
 
   #onOnline = () => {
     if (this.state === "lost") this.#connect();
@@ -156,6 +165,7 @@ export class Live extends EventTarget {
     if (message.type === "status") {
       this.statuses = new Map((message.cameras ?? []).map((status) => [status.id, status]));
       this.statusesAt = performance.now();
+      if (this.state !== "open") this.#askedAt = this.statusesAt;
       this.#setState("open");
       this.dispatchEvent(new Event("status"));
     } else if (message.type === "bye") {

@@ -8,20 +8,23 @@ import { duration } from "./times.js";
 /** @typedef {import("./types.js").CameraStatus} CameraStatus */
 /** @typedef {"live" | "late" | "stalled" | "lost" | "connecting" | "ended" | "unreachable"} Shown */
 /** @typedef {{shown: Shown, badge: string, why: string, error: string, hasData: boolean}} Availability */
-/** @typedef {"fresh" | "late" | "old"} Freshness */
+/** @typedef {"fresh" | "late" | "past" | "old"} Freshness */
 
 const OLD_MS = 10_000; // with no picture for so long beyond a camera's limit, counts are of another time
 
 /**
  * Judge the picture that is shown by its age now, not by what the server said when it sent it.
  * @param {import("./types.js").LiveMessage | null} message
- * @returns {Freshness} an old one has waited here: a camera far away may be late and yet go on
+ * @param {number | null} asked since when pictures are asked for, by performance.now(); null while they are not
+ * @returns {Freshness} an old one has waited here: a camera far away may be late and yet go on; a past one has
+ *   too, but nobody asked for another for so long
  */
-export function freshness(message) {
+export function freshness(message, asked) {
   if (!message) return "fresh";
   const limit = message.result.late_after_ms;
-  if (message.waited() > limit + OLD_MS) return "old";
-  return message.age() > limit ? "late" : "fresh";
+  const asking = asked === null ? 0 : performance.now() - asked;
+  if (message.waited() > limit + OLD_MS) return asking > limit + OLD_MS ? "old" : "past";
+  return asked !== null && message.age() > limit ? "late" : "fresh";
 }
 
 /**

@@ -194,7 +194,7 @@ def _all_any(passed: npt.NDArray[np.bool_]) -> bool:
 
     Counting is ten times as fast as looking at each, and nearly always enough to know that they did not.
     """
-    return np.count_nonzero(passed) >= len(passed) and bool(passed.any(axis=1).all())
+    return bool(np.count_nonzero(passed) >= len(passed) and passed.any(axis=1).all())
 
 
 def _anchor_count(level: LevelInfo, input_size: tuple[int, int]) -> int:

@@ -22,6 +22,7 @@ from densewatch.imaging.read import read_image
 from densewatch.imaging.resize import batch, prepare
 from densewatch.imaging.save import save_image
 from densewatch.imaging.sources import FileSource, expand_sources
+from densewatch.imaging.threads import one_thread_a_picture
 from densewatch.runtime.engine import describe_engine
 from densewatch.runtime.in_order import map_in_order
 
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
+    one_thread_a_picture()  # as `densewatch detect FOLDER` does
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         paths = write_photos(arguments.photos, arguments.count, folder)

@@ -24,6 +24,7 @@ from densewatch.data.read import read_dataset
 from densewatch.evaluation import CocoMetrics, evaluate_coco
 from densewatch.evaluation.run import collect_results, select
 from densewatch.export.onnx_graph import write_graph
+from densewatch.imaging.resize import padded_size
 from densewatch.metadata import ModelInfo
 from densewatch.models.candidates import CandidateNet, levels_of
 from densewatch.models.config import preset
@@ -77,9 +78,9 @@ def at_side(info: ModelInfo, side: int) -> ModelInfo:
     return info.model_copy(update={"resize": info.resize.model_copy(update={"size": side})})
 
 
-def contestant(engine: OpenVinoEngine, side: int) -> Contestant:
+def contestant(engine: OpenVinoEngine, width: int) -> Contestant:
     def run(pixels: bytes) -> dict[str, float]:
-        image = np.frombuffer(pixels, np.uint8).reshape(1, -1, side, 3)
+        image = np.frombuffer(pixels, np.uint8).reshape(1, -1, width, 3)
         start = perf_counter()
         engine(image)
         return {TOTAL: (perf_counter() - start) * 1000}
@@ -114,8 +115,9 @@ def main() -> None:
             write_graph(CandidateNet(network.eval(), TOPK), path)
             engines[name] = OpenVinoEngine(path, threads=1, precision="float32", cache_dir=None)
         for side in arguments.sides:
-            noise = np.random.default_rng(0).integers(0, 256, (side * 3 // 4, side, 3), np.uint8).tobytes()
-            contestants = {name: contestant(engine, side) for name, engine in engines.items()}
+            height, width = padded_size((side * 3 // 4, side), multiple=32)
+            noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8).tobytes()
+            contestants = {name: contestant(engine, width) for name, engine in engines.items()}
             taken = take_turns(contestants, [noise], runs=arguments.runs, warm_up=WARM_UP)
             for name, recording in taken.items():
                 times = recording.summary()[TOTAL]

@@ -180,8 +180,11 @@ class _Run:
 
     def write_to(self, writer: Writer, tasks: Sequence[_Task], bar: ProgressBar) -> int:
         """Do every picture, and return how many could not be done, or not be drawn."""
+        from densewatch.imaging.threads import one_thread_a_picture
         from densewatch.runtime.in_order import map_in_order
 
+        if len(tasks) > 1:
+            one_thread_a_picture()
         failed = 0
         for task, outcome in zip(tasks, map_in_order(self._do, tasks, self._detector.workers), strict=True):
             sentences = [_why(task.item, error) for error in outcome.errors]

@@ -187,21 +187,45 @@ def is_answered(server: Server, where: tuple[str, int]) -> bool:
         return False
 
 
-def test_live_views_do_not_count(tmp_path: Path) -> None:
-    with server_of(tmp_path, connections_by_loopback=2) as (server, where), ExitStack() as stack:
+def upgrade(cookie: str = "none") -> bytes:
+    asked = [
+        "GET /api/v1/live HTTP/1.1", "Host: localhost", "Origin: http://localhost",
+        "User-Agent: test", f"Cookie: {cookie}", "Connection: Upgrade", "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "\r\n",
+    ]  # fmt: skip
+    return "\r\n".join(asked).encode()
+
+
+def test_live_views_count_and_are_given_back(tmp_path: Path) -> None:
+    with server_of(tmp_path, connections_by_loopback=3) as (server, where):
         with httpx.Client(base_url=server.address, headers={"User-Agent": "test"}) as client:
             client.post("api/v1/session", json={"name": "viewer", "password": PASSWORD}).raise_for_status()
             cookie = f"densewatch_session={client.cookies['densewatch_session']}"
-        for _ in range(2):
-            line = stack.enter_context(socket.create_connection(where, timeout=5))
-            asked = [
-                "GET /api/v1/live HTTP/1.1", "Host: localhost", "Origin: http://localhost",
-                "User-Agent: test", f"Cookie: {cookie}", "Connection: Upgrade", "Upgrade: websocket",
-                "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "\r\n",
-            ]  # fmt: skip
-            line.sendall("\r\n".join(asked).encode())
-            assert line.recv(100).startswith(b"HTTP/1.1 101 ")
+        with ExitStack() as stack:
+            for _ in range(3):
+                line = stack.enter_context(socket.create_connection(where, timeout=5))
+                line.sendall(upgrade(cookie))
+                assert line.recv(100).startswith(b"HTTP/1.1 101 ")
+            assert not is_answered(server, where)
         wait_for(lambda: is_answered(server, where), 5)
+
+
+def test_live_views_that_were_refused_hold_nothing_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over TLS, a client that does not answer the farewell would keep the connection for half a minute."""
+    monkeypatch.setattr("densewatch.server.connections.FAREWELL_S", 2.0)
+    with (
+        server_of(tmp_path, "self-signed", connections_by_loopback=3) as (server, where),
+        ExitStack() as stack,
+    ):
+        for _ in range(3):
+            line = stack.enter_context(socket.create_connection(where, timeout=5))
+            asking = stack.enter_context(trusting(server).wrap_socket(line, server_hostname="localhost"))
+            asking.sendall(upgrade())
+            assert asking.recv(100).startswith(b"HTTP/1.1 403 ")  # of another origin
+        assert not is_answered(server, where)
+        wait_for(lambda: is_answered(server, where), 10)
 
 
 def test_a_server_may_open_as_many_files_as_the_system_allows(tmp_path: Path) -> None:

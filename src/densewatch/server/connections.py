@@ -21,11 +21,14 @@ from densewatch.server.limits import Limits, client_key
 HANDSHAKE_S = 10.0
 """How long a TLS handshake may take."""
 
+FAREWELL_S = 2.0
+"""How long a client may take to answer that an encrypted connection ends."""
+
 _log = logging.getLogger(__name__)
 
 
 class Lines:
-    """How many connections each address holds, live views excepted; used on the event loop alone."""
+    """How many connections each address holds; used on the event loop alone."""
 
     def __init__(self, limits: Limits, proxies: Sequence[IPv4Network | IPv6Network] = ()) -> None:
         """Begin with none.
@@ -155,8 +158,7 @@ class BoundedProtocol(H11Protocol):
             self._watch()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand over to a WebSocket, which this is no longer told of, and which has a limit of its own."""
-        self.lines.leave(self.transport.get_extra_info("socket").fileno())
+        """Hand over to a WebSocket, which this is no longer told of."""
         self._let_go()
         super().handle_websocket_upgrade(event)
 
@@ -192,10 +194,12 @@ def accepting_loop() -> asyncio.AbstractEventLoop:
 
 
 def impatient_loop() -> asyncio.AbstractEventLoop:
-    """Return the same whose servers wait for a TLS handshake for 10 s instead of a minute."""
+    """Return the same whose servers wait for a TLS handshake for 10 s, not a minute, nor for its end."""
     loop = accepting_loop()
     patient = loop.create_server
-    loop.create_server = partial(patient, ssl_handshake_timeout=HANDSHAKE_S)  # type: ignore[method-assign]
+    loop.create_server = partial(  # type: ignore[method-assign]
+        patient, ssl_handshake_timeout=HANDSHAKE_S, ssl_shutdown_timeout=FAREWELL_S
+    )
     return loop
 
 

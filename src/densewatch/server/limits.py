@@ -39,7 +39,7 @@ class Limits:
         body_seconds: how long a body may take to come, all of it; a second more for each 10 kB.
         live_views: open WebSockets, all clients together.
         live_views_by_address: open WebSockets of one address.
-        connections_by_address: open connections of one address, live views excepted.
+        connections_by_address: open connections of one address, live views among them.
         connections_by_loopback: the same of this machine.
         head_seconds: how long the address and the headers of a request may take to come, all of them.
     """

@@ -70,14 +70,14 @@ class Server:
         if settings.tls is not None:
             self._certificate = _certificate(settings, service.site.store.folder)
             self._context = server_context(self._certificate())
-        lines = Lines(service.limits, settings.trusted_proxies)
-        self._socket = _bind(settings, lines)
         app = create_app(service)
         self._hosts: Hosts = app.state.hosts
         self._settings = settings
         self._go_by_certificate()
+        lines = Lines(service.limits, settings.trusted_proxies)
         protocol = bounded_protocol(service.limits, lines)
         self._uvicorn = _Uvicorn(_config(app, settings, self._context, protocol), self._renew_for_ever)
+        self._socket = _bind(settings, lines)  # at the end: what fails before leaves no port taken
 
     @property
     def address(self) -> str:

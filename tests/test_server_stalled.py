@@ -69,23 +69,22 @@ def test_a_detector_that_fails_is_no_live_camera(
     if not from_the_start:
         wait_for(lambda: loop.latest("hall"), 20)
         fails.set()
-    wait_for(lambda: loop.statuses()["hall"].state == "stalled", 20)
+    # On a busy machine no picture may come for a while: that is a stall too, of another kind.
+    wait_for(lambda: loop.statuses()["hall"].error == "out of memory", 20)
     status = loop.statuses()["hall"]
-    assert status.error == "out of memory"
+    assert status.state == "stalled"
     assert status.fps_in > 0
     assert status.since <= time.time()
     assert not counts_are_valid(status, SETTINGS)
     fails.clear()
-    wait_for(lambda: loop.statuses()["hall"].state == "live", 20)
-    assert loop.statuses()["hall"].error is None
+    wait_for(lambda: (loop.statuses()["hall"].state, loop.statuses()["hall"].error) == ("live", None), 20)
 
 
 def test_a_detector_that_hangs_is_no_live_camera(loop: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
     detecting(monkeypatch, lambda: go_on.wait(20))
     loop.start()
-    wait_for(lambda: loop.statuses()["hall"].state == "stalled", 10)
-    assert "no result" in (loop.statuses()["hall"].error or "")
+    wait_for(lambda: "no result" in (loop.statuses()["hall"].error or ""), 10)
     go_on.set()
 
 

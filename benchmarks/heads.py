@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 
 from densewatch.benchmarking.clock import TOTAL, Contestant, take_turns
+from densewatch.benchmarking.engine_peer import network_alone
 from densewatch.benchmarking.machine import describe_machine
 from densewatch.data.augment_settings import AugmentSettings
 from densewatch.export.onnx_graph import write_graph
@@ -163,14 +163,7 @@ def contestant(name: str, sections: Sections, runs: Path, precision: Precision) 
             network = RetinaNet(preset("light", num_classes=1, **sections))
         write_graph(CandidateNet(network), file)
     engine = OpenVinoEngine(file, threads=1, precision=precision, cache_dir=None)
-
-    def run(pixels: bytes) -> dict[str, float]:
-        image = np.frombuffer(pixels, np.uint8).reshape(1, -1, LONGER_SIDE, 3)
-        start = perf_counter()
-        engine(image)
-        return {TOTAL: (perf_counter() - start) * 1000}
-
-    return run
+    return network_alone(engine, LONGER_SIDE)
 
 
 def report(metrics: dict[str, dict[str, float]], times: dict[str, float], precision: str) -> None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
 
 import densewatch as dw
-from densewatch.benchmarking.clock import TOTAL, Contestant, take_turns
+from densewatch.benchmarking.clock import TOTAL, take_turns
+from densewatch.benchmarking.engine_peer import network_alone
 from densewatch.benchmarking.machine import describe_machine
 from densewatch.data.read import read_dataset
 from densewatch.evaluation import CocoMetrics, evaluate_coco
@@ -78,16 +78,6 @@ def at_side(info: ModelInfo, side: int) -> ModelInfo:
     return info.model_copy(update={"resize": info.resize.model_copy(update={"size": side})})
 
 
-def contestant(engine: OpenVinoEngine, width: int) -> Contestant:
-    def run(pixels: bytes) -> dict[str, float]:
-        image = np.frombuffer(pixels, np.uint8).reshape(1, -1, width, 3)
-        start = perf_counter()
-        engine(image)
-        return {TOTAL: (perf_counter() - start) * 1000}
-
-    return run
-
-
 def measure_ap(detector: dw.Detector, annotations: Path, side: int) -> CocoMetrics:
     detector.info = at_side(detector.info, side)
     dataset = read_dataset(annotations)
@@ -117,7 +107,7 @@ def main() -> None:
         for side in arguments.sides:
             height, width = padded_size((side * 3 // 4, side), multiple=32)
             noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8).tobytes()
-            contestants = {name: contestant(engine, width) for name, engine in engines.items()}
+            contestants = {name: network_alone(engine, width) for name, engine in engines.items()}
             taken = take_turns(contestants, [noise], runs=arguments.runs, warm_up=WARM_UP)
             for name, recording in taken.items():
                 times = recording.summary()[TOTAL]

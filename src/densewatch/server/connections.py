@@ -117,13 +117,13 @@ class _Line(socket.socket):
         super().close()
 
 
-def bounded_protocol(limits: Limits, lines: Lines) -> type[BoundedProtocol]:
+def bounded_protocol(limits: Limits) -> type[BoundedProtocol]:
     """Return the class of a server's connections: uvicorn makes one of each, and says nothing of limits."""
 
     class Bounded(BoundedProtocol):
         pass
 
-    Bounded.lines, Bounded.head_s = lines, limits.head_seconds
+    Bounded.head_s = limits.head_seconds
     return Bounded
 
 
@@ -134,7 +134,6 @@ class BoundedProtocol(H11Protocol):
     answer 503 to all while many wait so.
     """
 
-    lines: ClassVar[Lines]
     head_s: ClassVar[float]
     _open = False
     _timer: asyncio.TimerHandle | None = None

@@ -74,9 +74,9 @@ class Server:
         self._hosts: Hosts = app.state.hosts
         self._settings = settings
         self._go_by_certificate()
-        lines = Lines(service.limits, settings.trusted_proxies)
-        protocol = bounded_protocol(service.limits, lines)
+        protocol = bounded_protocol(service.limits)
         self._uvicorn = _Uvicorn(_config(app, settings, self._context, protocol), self._renew_for_ever)
+        lines = Lines(service.limits, settings.trusted_proxies)
         self._socket = _bind(settings, lines)  # at the end: what fails before leaves no port taken
 
     @property
